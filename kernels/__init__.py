@@ -1,0 +1,78 @@
+"""Arrays in, arrays out: the numerical ops of minisegnet, in interchangeable backends.
+
+`table` documents every op once; `reference` has all of them in readable NumPy. A caller asks for the table that owns
+its array and never needs to know which backend that is:
+
+>>> import numpy as np, kernels
+>>> x = np.array([[-1.0, 2.0]])
+>>> kernels.ops_for(x).relu_forward(x)
+array([[0., 2.]])
+>>> kernels.available()
+('reference',)
+>>> with kernels.use("reference") as ops:
+...     print(ops.name)
+reference
+"""
+
+import contextlib
+import functools
+import importlib
+
+import numpy as np
+
+from .errors import ShapeError
+from .table import OPS, OpTable
+
+__all__ = ["OPS", "OpTable", "ShapeError", "available", "ops_for", "use"]
+
+OWNER = "minisegnet"  # tells this package from others of the same name; `import minisegnet` looks at it
+
+_HOST_BACKENDS = ("reference",)  # the last one is the default
+_current = _HOST_BACKENDS[-1]
+
+
+def available():
+    """Names of the backends that can be used on this machine.
+
+    >>> "reference" in available()
+    True
+    """
+    return _HOST_BACKENDS
+
+
+@functools.cache
+def _table(name):
+    reference = importlib.import_module(".reference", __name__)
+    return OpTable(name, importlib.import_module(f".{name}", __name__), reference)
+
+
+def ops_for(array):
+    """The op table that owns `array`: for NumPy arrays the host backend in use.
+
+    Raises TypeError for anything that no backend here can compute with.
+
+    >>> ops_for([1, 2])
+    Traceback (most recent call last):
+    ...
+    TypeError: expected a NumPy array, got list; convert it: np.asarray(x, dtype=np.float32)
+    """
+    if isinstance(array, np.ndarray):
+        return _table(_current)
+    raise TypeError(f"expected a NumPy array, got {type(array).__name__}; convert it: np.asarray(x, dtype=np.float32)")
+
+
+@contextlib.contextmanager
+def use(name):
+    """Within a `with` block, compute on the host with the backend `name` (one of `available()`).
+
+    It holds for the whole process, not only for this thread. Yields the op table; raises ValueError for an unknown
+    name.
+    """
+    global _current
+    if name not in available():
+        raise ValueError(f"unknown backend {name!r}; available here: {', '.join(available())}")
+    before, _current = _current, name
+    try:
+        yield _table(name)
+    finally:
+        _current = before

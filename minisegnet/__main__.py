@@ -1,0 +1,7 @@
+"""`python -m minisegnet` is `minisegnet`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

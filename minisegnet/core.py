@@ -1,0 +1,408 @@
+"""Layer and Parameter: the contract that every layer, combinator and net keeps.
+
+    y, saved = layer.forward(x)       saved is a NamedTuple with exactly what the chain rule will need
+    dx = layer.backward(dy, saved)    adds dL/dw to the grad of each Parameter, returns dL/dx
+
+Nothing that was received, returned or saved is ever modified, and a layer keeps no memory of a forward pass: so it can
+be used twice in a net, and everything that happened can be looked at afterwards.
+"""
+
+import contextlib
+import functools
+import inspect
+
+import numpy as np
+
+from kernels import ShapeError, ops_for
+
+
+class Parameter:
+    """A trainable array `value`, and `grad` of the same shape, into which backward passes add.
+
+    >>> p = Parameter(np.ones(3, np.float32))
+    >>> p.grad += 2
+    >>> p.zero_grad()
+    >>> p
+    Parameter(shape=(3,), dtype=float32)
+    """
+
+    def __init__(self, value):
+        self._value = check_array(value, "a parameter's value")
+        self.grad = np.zeros_like(value)
+
+    @property
+    def value(self):
+        return self._value
+
+    @value.setter
+    def value(self, value):
+        """Replace the array: the new one must have the old one's shape and dtype."""
+        value = check_array(value, "a parameter's value")
+        if value.shape != self.shape:
+            raise ShapeError(f"the value of a parameter of shape {self.shape} can't become one of {value.shape}")
+        if value.dtype != self.dtype:
+            raise TypeError(f"the value of a {self.dtype} parameter can't become {value.dtype}; use net.astype")
+        self._value = value
+
+    @property
+    def shape(self):
+        return self._value.shape
+
+    @property
+    def dtype(self):
+        return self._value.dtype
+
+    @property
+    def size(self):
+        return self._value.size
+
+    def zero_grad(self):
+        self.grad = np.zeros_like(self._value)
+
+    def astype(self, dtype):
+        """Convert value and grad in place."""
+        self._value, self.grad = self._value.astype(dtype), self.grad.astype(dtype)
+
+    def __repr__(self):
+        return f"Parameter(shape={self.shape}, dtype={self.dtype})"
+
+
+class Layer:
+    """Base of all layers. A subclass defines `forward` and `backward`; everything else works by itself.
+
+    Parameters, sub-layers and lists of sub-layers are found among the attributes, in the order they were set; arrays
+    that belong to the state but are not trained are named in `buffers`.
+
+    >>> class Double(Layer):
+    ...     def forward(self, x):
+    ...         return 2 * x, None
+    ...     def backward(self, dy, saved):
+    ...         return 2 * dy
+    >>> Double()(np.ones(2))
+    array([2., 2.])
+    """
+
+    buffers: tuple[str, ...] = ()
+    training = True
+
+    def forward(self, x):
+        """Returns (y, saved)."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy, saved):
+        """Adds to each Parameter's grad, returns dx."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name, wrap in {"__init__": _named, "forward": _observed, "backward": _observed}.items():
+            if name in vars(cls):
+                setattr(cls, name, wrap(vars(cls)[name]))
+
+    def __call__(self, x):
+        """y alone: inference."""
+        return self.forward(x)[0]
+
+    # ------------------------------------------------------------------ what is inside
+
+    def children(self):
+        """(name, layer) of each direct sub-layer."""
+        for name, value in vars(self).items():
+            if isinstance(value, Layer):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Layer))
+
+    def named_layers(self, prefix=""):
+        """(dotted name, layer) of this layer and all below it; a layer used twice comes once for each use."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_layers(f"{prefix}.{name}" if prefix else name)
+
+    def _named_state(self):
+        """(dotted name, owner, attribute) of every Parameter and buffer, each once, in order."""
+        seen = set()
+        for prefix, layer in self.named_layers():
+            for name, value in vars(layer).items():
+                key = id(value) if isinstance(value, Parameter) else (id(layer), name)
+                is_state = isinstance(value, Parameter) or (name in layer.buffers and value is not None)
+                if is_state and key not in seen:
+                    seen.add(key)
+                    yield f"{prefix}.{name}" if prefix else name, layer, name
+
+    def named_parameters(self):
+        """(dotted name, Parameter) in order; a shared Parameter comes once, under its first name."""
+        for name, owner, attribute in self._named_state():
+            value = getattr(owner, attribute)
+            if isinstance(value, Parameter):
+                yield name, value
+
+    def parameters(self):
+        """All Parameters, each once: what an optimiser takes."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    # ------------------------------------------------------------------ state
+
+    def train(self, mode=True):
+        """Switch dropout and batch normalisation of all sub-layers to training (or with False to inference)."""
+        for _, layer in self.named_layers():
+            layer.training = bool(mode)
+        return self
+
+    def eval(self):
+        """Switch to inference: dropout does nothing, batch normalisation uses its running statistics."""
+        return self.train(False)
+
+    def zero_grad(self):
+        """Set the gradient of every Parameter to zero."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def astype(self, dtype):
+        """Convert all Parameters, gradients and buffers in place, to float32 or float64. Returns self."""
+        dtype = check_float(dtype)
+        for _, owner, attribute in self._named_state():
+            value = getattr(owner, attribute)
+            if isinstance(value, Parameter):
+                value.astype(dtype)
+            else:
+                setattr(owner, attribute, value.astype(dtype))
+        return self
+
+    def to(self, device):
+        """Move to a device. Only "cpu" exists in this version. Returns self."""
+        if device != "cpu":
+            raise ValueError(f"unknown device {device!r}; available here: cpu")
+        return self
+
+    def state_dict(self):
+        """Copies of all parameter values and buffers, by dotted name."""
+        state = {}
+        for name, owner, attribute in self._named_state():
+            value = getattr(owner, attribute)
+            state[name] = (value.value if isinstance(value, Parameter) else value).copy()
+        return state
+
+    def load_state_dict(self, state, strict=True):
+        """Take over the arrays of a `state_dict`. Nothing is changed unless everything fits.
+
+        With strict=True missing and unknown names are an error (KeyError); shapes must always agree (ShapeError).
+        Values are converted to this net's dtype. Returns (missing names, unknown names).
+        """
+        mine = {name: (owner, attribute) for name, owner, attribute in self._named_state()}
+        missing, unknown = [n for n in mine if n not in state], [n for n in state if n not in mine]
+        if strict and (missing or unknown):
+            parts = [f"missing {', '.join(missing)}"] if missing else []
+            parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+            raise KeyError(f"{self.label()} can't load this state: {'; '.join(parts)} (strict=False ignores them)")
+        wrong = []
+        for name, (owner, attribute) in mine.items():
+            if name in state and np.shape(state[name]) != getattr(owner, attribute).shape:
+                wrong.append(f"{name} is {np.shape(state[name])}, expected {getattr(owner, attribute).shape}")
+        if wrong:
+            raise ShapeError(f"{self.label()} can't load this state: {'; '.join(wrong)}")
+        arrays = {name: np.array(state[name], getattr(*mine[name]).dtype) for name in mine if name in state}
+        for name, array in arrays.items():
+            owner, attribute = mine[name]
+            value = getattr(owner, attribute)
+            if isinstance(value, Parameter):
+                value.value = array
+            else:
+                setattr(owner, attribute, array)
+        return missing, unknown
+
+    # ------------------------------------------------------------------ for backward passes
+
+    def check_saved(self, saved, kind):
+        """The record itself, if it is the `kind` that this layer's forward returns; otherwise a TypeError."""
+        if not isinstance(saved, kind):
+            raise TypeError(
+                f"backward got a {type(saved).__name__} as its saved record, expected the {kind.__name__} that "
+                f"forward returned: y, saved = layer.forward(x); dx = layer.backward(dy, saved)"
+            )
+        return saved
+
+    # ------------------------------------------------------------------ showing
+
+    def config(self):
+        """The constructor's arguments as text, for print(net)."""
+        return ""
+
+    def label(self):
+        """Name and configuration in one line: Conv2d(3, 16, kernel_size=3)."""
+        return f"{type(self).__name__}({self.config()})"
+
+    def multiply_adds(self, x_shape, y_shape):
+        """Multiply-adds of one forward pass, as papers count them: those of convolutions and matrix products."""
+        return 0
+
+    def summary(self, input_shape):
+        """A table of layers, output shapes, parameters, multiply-adds and activation memory, from one run on zeros.
+
+        See `minisegnet.summary.Summary`; print it or look at its `rows`.
+        """
+        from .summary import summarise
+
+        return summarise(self, input_shape)
+
+    def __repr__(self):
+        lines = [f"({name}): {child!r}" for name, child in self.children()]
+        if not lines:
+            return self.label()
+        body = "\n".join(lines).replace("\n", "\n  ")
+        return f"{type(self).__name__}({self.config()}\n  {body}\n)"
+
+
+# ------------------------------------------------------------------ watching and naming
+
+_watchers = []
+
+
+@contextlib.contextmanager
+def watch(callback):
+    """Within a `with` block, call `callback(layer, pass_, inputs, result)` after every forward and backward pass.
+
+    pass_ is "forward" (inputs (x,), result (y, saved)) or "backward" (inputs (dy, saved), result dx). Sub-layers are
+    reported before the layer that contains them.
+
+    >>> from minisegnet.layers import ReLU
+    >>> with watch(lambda layer, pass_, inputs, result: print(pass_, layer)):
+    ...     y = ReLU()(np.ones(2))
+    forward ReLU()
+    """
+    _watchers.append(callback)
+    try:
+        yield
+    finally:
+        _watchers.remove(callback)
+
+
+def _observed(method):
+    """Wrap a forward or backward: report it to watchers, and put the layer's name in front of an error's text."""
+
+    @functools.wraps(method)
+    def call(self, *inputs, **named):
+        if named:
+            inputs = inspect.signature(method).bind(self, *inputs, **named).args[1:]
+        if getattr(type(self), method.__name__) is not call:
+            return method(self, *inputs)  # reached through super(): the subclass's own method is the observed one
+        try:
+            check_inputs(method.__name__, *inputs)
+            result = method(self, *inputs)
+        except (ValueError, TypeError, IndexError) as error:
+            name_error(error, self)
+            raise
+        for watcher in tuple(_watchers):
+            watcher(self, method.__name__, inputs, result)
+        return result
+
+    return call
+
+
+def _named(method):
+    """Wrap an __init__: put the class in front of an error's text: "Conv2d: stride must be at least 1, got 0"."""
+
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        try:
+            method(self, *args, **kwargs)
+        except (ValueError, TypeError) as error:
+            if not hasattr(error, "named"):  # else by a layer that this one was building
+                error.named = True
+                error.args = (f"{type(self).__name__}: {error}",)
+            raise
+
+    return call
+
+
+def name_error(error, layer):
+    """Make the error's text say which layer failed: "encoder.2 Conv2d(3, 16, ...): x has shape ...".
+
+    Called for the failing layer first, then for each layer around it, so that the path grows from the inside.
+    """
+    if not hasattr(error, "failed"):
+        error.failed, error.path, error.text = layer, (), str(error)
+        error.inner = layer
+    elif error.inner is not layer:
+        name = next((name for name, child in layer.children() if child is error.inner), type(error.inner).__name__)
+        error.path, error.inner = (name, *error.path), layer
+    where = f"{'.'.join(error.path)} " if error.path else ""
+    error.args = (f"{where}{error.failed.label()}: {error.text}",)
+
+
+# ------------------------------------------------------------------ checks
+
+
+def check_inputs(name, array, *_):
+    """Raise TypeError unless the first argument of a forward or backward pass is a floating-point array."""
+    ops_for(array)
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"{name} got {array.dtype} values, expected float32 or float64; "
+            f"convert them: x.astype(np.float32) (and pictures to 0..1: x / 255)"
+        )
+
+
+def check_array(value, name):
+    """The value itself, if it is an array of float32 or float64."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    check_float(value.dtype)
+    return value
+
+
+def check_float(dtype):
+    """np.dtype of float32 or float64; otherwise a TypeError."""
+    dtype = np.dtype(dtype)
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 (to train) or float64 (to check), got {dtype}")
+    return dtype
+
+
+def check_int(name, value, minimum=1):
+    """A Python int of at least `minimum`; TypeError or ValueError otherwise."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return int(value)
+
+
+def check_number(name, value, low=None, high=None, open_low=False, open_high=False):
+    """A Python float within the bounds, which are part of the range unless open; NaN is outside of any range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    above = low is None or (value > low if open_low else value >= low)
+    below = high is None or (value < high if open_high else value <= high)
+    if not (above and below and value == value):
+        left = "(-inf" if low is None else f"{'(' if open_low else '['}{low:g}"
+        right = "inf)" if high is None else f"{high:g}{')' if open_high else ']'}"
+        raise ValueError(f"{name} must be in {left}, {right}, got {value}")
+    return float(value)
+
+
+def check_dim(dim):
+    """An axis number, negative ones counting from the end, as an int."""
+    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)):
+        raise TypeError(f"dim must be an integer, got {dim!r}")
+    return int(dim)
+
+
+def check_axis(x, dim):
+    """Raise ShapeError unless x has an axis `dim`."""
+    if not -x.ndim <= dim < x.ndim:
+        raise ShapeError(f"x has shape {x.shape}, expected one with an axis {dim}")
+
+
+def as_rng(rng):
+    """A numpy.random.Generator from a seed, a Generator, or None (then a fresh, unpredictable one).
+
+    One Generator passed to several layers gives each of them other numbers; one seed gives all the same.
+    """
+    text = f"rng must be a seed (an integer of at least 0), a numpy.random.Generator or None, got {rng!r}"
+    if isinstance(rng, (bool, float)):
+        raise TypeError(text)
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(text) from None

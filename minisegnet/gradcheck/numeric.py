@@ -1,0 +1,116 @@
+"""Finite differences that notice where there is no derivative."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+# Pairs of steps (times eps) for a careful slope: smaller ones step around a kink or a sharp bend that is near,
+# larger ones rise above rounding errors.
+LADDER = ((1, 0.1), (0.1, 0.01), (10, 1), (100, 10), (1e3, 100), (1e4, 1e3))
+SMALLEST = 1e-9  # a step is at least this share of the number that it moves, or rounding would swallow it
+
+
+class Sides(NamedTuple):
+    """The slopes of L from the middle to the right and to the left."""
+
+    right: float
+    left: float
+
+    @property
+    def central(self):
+        """(L₊ - L₋)/(2*step)"""
+        return (self.right + self.left) / 2
+
+    @property
+    def gap(self):
+        return self.right - self.left
+
+
+class Stencil:
+    """Moves one array of a subject back and forth and measures the slope of L = Σ y*dy.
+
+    `entry` and `direction` say what is to be moved: they return a function that measures the slopes to both sides, for
+    a step of a given number of eps. `slope` and `careful_slope` take that function.
+    """
+
+    def __init__(self, subject, array, eps, atol, rtol):
+        self.subject, self.array, self.eps, self.atol, self.rtol = subject, array, eps, atol, rtol
+        self.y = subject.forward()[0].copy()  # a copy, for y may be a view of an array that is about to move
+
+    def entry(self, index):
+        """Slopes by one entry."""
+        place = self.array[index]
+        unit = max(self.eps, SMALLEST * abs(place))
+
+        @functools.cache
+        def sides(factor):
+            up, down = place + unit * factor, place - unit * factor
+            try:
+                self.array[index] = up
+                right = self.rise() / (up - place)  # not /step: place + step is rounded
+                self.array[index] = down
+                left = self.rise() / (down - place)
+            finally:
+                self.array[index] = place
+            return Sides(right, left)
+
+        return sides
+
+    def direction(self, direction):
+        """Slopes along a direction, an array of the moved array's shape."""
+        place = self.array.copy()
+        unit = max(self.eps, SMALLEST * np.abs(place).max() / np.abs(direction).max())
+
+        @functools.cache
+        def sides(factor):
+            step = unit * factor
+            try:
+                self.array[...] = place + step * direction
+                right = self.rise() / step
+                self.array[...] = place - step * direction
+                left = self.rise() / -step
+            finally:
+                self.array[...] = place
+            return Sides(right, left)
+
+        return sides
+
+    def rise(self):
+        """L where the array is now, minus L where it started; NaN where the layer refuses its input.
+
+        The difference is taken of y, before it is summed with dy: two nearly equal large sums would lose digits.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                return float(((self.subject.forward()[0] - self.y) * self.subject.dy).sum())
+        except ValueError:  # a step over the edge of what is allowed, such as a probability below 0
+            return math.nan
+
+    def slope(self, sides):
+        """dL along `sides`, or None where L has a kink."""
+        first = sides(1)
+        if abs(first.gap) <= self.tolerance(first.central):
+            return first.central
+        return self.careful_slope(sides)
+
+    def careful_slope(self, sides):
+        """dL from the pair of steps that agree best, or None where none do: L has a kink.
+
+        On a smooth L the gap between right and left slope is step*L'', so extrapolated from two steps to a step of 0
+        it vanishes. At a kink it stays, at a jump it grows, and rounding errors make it random.
+        """
+        best, least = math.nan, math.inf
+        for coarse, fine in LADDER:
+            a, b, ratio = sides(coarse), sides(fine), coarse / fine
+            gap_at_zero = (ratio * b.gap - a.gap) / (ratio - 1)
+            doubt = abs(gap_at_zero) + abs(a.central - b.central)
+            if doubt < least:  # never so if it is NaN
+                best, least = b.central, doubt
+            if least <= 0.01 * self.tolerance(best):
+                break
+        return best if least <= 0.5 * self.tolerance(best) else None
+
+    def tolerance(self, slope):
+        return self.atol + self.rtol * abs(slope)
