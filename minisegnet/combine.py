@@ -185,7 +185,7 @@ def fit(y, like):
     """A branch's y padded or cropped to the height and width of the shape `like`."""
     if len(like) != 4 or y.ndim != 4 or y.shape[2:] == like[2:]:
         return y
-    if any(2 * abs(a - b) >= max(a, b) for a, b in zip(y.shape[2:], like[2:], strict=True)):
+    if any(abs(a - b) > 1 and 2 * abs(a - b) >= max(a, b) for a, b in zip(y.shape[2:], like[2:], strict=True)):
         raise ShapeError(
             f"a branch's result is {y.shape[2]}x{y.shape[3]} pixels, the first one's {like[2]}x{like[3]}: too far "
             f"apart to pad or crop; put an Upsample or a stride where one is missing"

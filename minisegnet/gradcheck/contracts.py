@@ -6,20 +6,26 @@ from .report import Contract
 
 
 def check_contracts(subject):
-    """A list of Contracts, kept or broken."""
-    contracts = [well_formed(subject), same_forward(subject), forward_changes_nothing(subject)]
-    if any(c.stops and not c.kept for c in contracts):
-        return contracts
-    contracts += [backward_changes_nothing(subject), keeps_dtype(subject), *repeatable(subject)]
+    """A list of Contracts, kept or broken; it ends at one that is broken and without which nothing can be measured."""
+    contracts = []
+    for check in (well_formed, forward_modifies_nothing, same_forward):
+        contracts.append(check(subject))
+        if contracts[-1].stops and not contracts[-1].kept:
+            return contracts
+    contracts += [backward_modifies_nothing(subject), keeps_dtype(subject), *repeatable(subject)]
     adjoint = check_adjoint(subject)
     return contracts + ([adjoint] if adjoint else [])
 
 
 def same(a, b):
-    """Whether two gradients are bit for bit the same; NaN is the same as NaN."""
+    """Whether two arrays are bit for bit the same, NaN being the same as NaN; what is no array, another check finds."""
     if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
-        return a is b
+        return type(a) is type(b)
     return a.shape == b.shape and np.array_equal(a, b, equal_nan=True)
+
+
+def all_same(these, those):
+    return len(these) == len(those) and all(same(a, b) for a, b in zip(these, those, strict=True))
 
 
 def arrays_in(record):
@@ -54,7 +60,17 @@ def well_formed(subject):
         bad = np.argwhere(~np.isfinite(y))
         where = "[" + ",".join(map(str, bad[0])) + "]"
         text = f"y{where} is {y[tuple(bad[0])]} ({len(bad)} of {y.size} are NaN or infinite): nothing can be measured"
-    return Contract("y is finite and keeps the dtype", not text, text, stops=True)
+    return Contract("y finite, dtype kept", not text, text, stops=True)
+
+
+def forward_modifies_nothing(subject):
+    x, before = subject.x.copy(), copies(subject)
+    with subject.keeping_weights():
+        subject.forward(x)
+        weights = changed(subject, before)
+    names = ([] if same(x, subject.x) else ["x"]) + weights
+    text = f"forward modified {', '.join(names)} in place; work on a copy: somebody else still needs it"
+    return Contract("forward modifies nothing", not names, text, stops=bool(weights))
 
 
 def same_forward(subject):
@@ -65,34 +81,23 @@ def same_forward(subject):
     return Contract("forward repeats", same(subject.forward()[0], subject.y), text, stops=True)
 
 
-def forward_changes_nothing(subject):
-    x, before = subject.x.copy(), copies(subject)
-    subject.forward(x)
-    weights = changed(subject, before)
-    names = ([] if same(x, subject.x) else ["x"]) + weights
-    text = f"forward modified {', '.join(names)} in place; work on a copy: somebody else still needs it"
-    return Contract("forward changes nothing it is given", not names, text, stops=bool(weights))
-
-
 # ------------------------------------------------------------------ backward
 
 
-def backward_changes_nothing(subject):
-    """It may modify neither what it receives nor what forward returned and saved."""
+def backward_modifies_nothing(subject):
+    """It may modify neither what it receives nor what forward received, returned and saved."""
     x, dy, before = subject.x.copy(), subject.dy.copy(), copies(subject)
     y, saved = subject.forward(x)
-    y_before, kept = y.copy(), [a.copy() for a in arrays_in(saved)]
-    subject.layer.zero_grad()
-    subject.layer.backward(dy, saved)
+    kept = {"x": x.copy(), "y": y.copy(), "the saved record": [a.copy() for a in arrays_in(saved)]}
+    with subject.keeping_weights():
+        subject.layer.backward(dy, saved)
+        weights = changed(subject, before)
     names = [] if same(dy, subject.dy) else ["dy"]
-    names += [] if same(x, subject.x) else ["x"]
-    names += [] if same(y, y_before) else ["y"]
-    names += [] if all(same(a, b) for a, b in zip(arrays_in(saved), kept, strict=True)) else ["the saved record"]
-    names += changed(subject, before)
-    for name in subject.parameters:
-        subject.tensors[name][...] = before[name]
+    for (name, old), new in zip(kept.items(), (x, y, arrays_in(saved)), strict=True):
+        names += [] if all_same(arrays_in(old), arrays_in(new)) else [name]
+    names += weights
     text = f"backward modified {', '.join(names)} in place; work on a copy: somebody else still needs it"
-    return Contract("backward changes nothing it is given", not names, text)
+    return Contract("backward modifies nothing", not names, text)
 
 
 def keeps_dtype(subject):
@@ -104,17 +109,17 @@ def keeps_dtype(subject):
 
 def repeatable(subject):
     """The same record gives the same gradients, whatever happened in between, and they add up."""
-    subject.saved = subject.forward()[1]
+    saved = subject.forward()[1]
     subject.forward(0.9 * np.flip(subject.x))
-    later = subject.backward()
+    later = subject.backward(saved)
     text = (
         "after a forward pass with another x, backward gives other gradients for the first one's record: keep what it "
         "needs in saved, not in self, or a layer that is used twice in a net gets a wrong gradient"
     )
     own_record = all(same(later[name], grad) for name, grad in subject.grads.items())
-    contracts = [Contract("backward uses its record alone", own_record, text)]
+    contracts = [Contract("backward needs its record alone", own_record, text)]
     try:
-        dx = subject.layer.backward(subject.dy.copy(), subject.saved)
+        dx = subject.add_backward(saved)
     except Exception as error:
         text = f"a second backward with the same record raised {type(error).__name__}: {error}"
         return [*contracts, Contract("backward repeats", False, text)]
@@ -144,14 +149,14 @@ def check_adjoint(subject):
     try:
         with np.errstate(all="ignore"):
             origin = subject.forward(np.zeros_like(a))[0].copy()
-            fa, fb, fab = (subject.forward(z)[0] - origin for z in (a, b, 2 * a - 3 * b))
+            fa, fb, fab = (subject.forward(z.copy())[0] - origin for z in (a, b, 2 * a - 3 * b))
     except ValueError:
         return None  # what refuses some inputs is not linear
     if not np.allclose(fab, 2 * fa - 3 * fb, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(fab).max(initial=0))):
         return None
-    dx = subject.layer.backward(subject.dy.copy(), subject.forward(a)[1])
-    if not isinstance(dx, np.ndarray) or dx.shape != a.shape:
-        return None  # the row of x reports that
+    dx = subject.add_backward(subject.forward(a.copy())[1])
+    if not isinstance(dx, np.ndarray) or (dx.shape, dx.dtype) != (a.shape, a.dtype):
+        return None  # that is reported elsewhere
     left, right = float((fa * subject.dy).sum()), float((a * dx).sum())
     size = np.linalg.norm(fa) * np.linalg.norm(subject.dy) + np.linalg.norm(a) * np.linalg.norm(dx)
     text = f"<f(x), dy> = {left:.10g}, but <x, backward(dy)> = {right:.10g}: backward is not the transpose of forward"

@@ -134,13 +134,17 @@ class GradcheckReport:
         return "\n".join(lines)
 
     def table(self):
-        """The rows as aligned lines of text."""
-        cells = [HEAD, *(row.cells() for row in self.rows)] if self.rows else []
-        widths = [max(len(line[i]) for line in cells) for i in range(len(HEAD) if cells else 0)]
-        for line in cells:
-            left = [c.ljust(w) for c, w in zip(line[:3], widths[:3], strict=True)]
-            right = [c.rjust(w) for c, w in zip(line[3:], widths[3:], strict=True)]
-            yield "  " + "  ".join(left + right)
+        """The rows as aligned lines of text; long names lose their middle where the table would be too wide."""
+        if not self.rows:
+            return []
+        cells = [HEAD, *(row.cells() for row in self.rows)]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(HEAD))]
+        widths[1] = min(widths[1], max(20, WIDTH - 4 - sum(widths) - 2 * len(widths) + widths[1]))
+        lines = []
+        for mark, name, *rest in cells:
+            left = [mark.ljust(widths[0]), abridged(name, widths[1]).ljust(widths[1]), rest[0].ljust(widths[2])]
+            lines.append("  " + "  ".join([*left, *(c.rjust(w) for c, w in zip(rest[1:], widths[3:], strict=True))]))
+        return lines
 
     def promises(self):
         """The contracts as lines of text: those that were kept together, each broken one by itself."""
@@ -151,6 +155,18 @@ class GradcheckReport:
         return lines
 
     __repr__ = __str__
+
+
+def abridged(name, width):
+    """A name that fits into `width`, with its beginning and its end.
+
+    >>> abridged("decoder.convolution.weight", 20)
+    'decoder....on.weight'
+    """
+    if len(name) <= width:
+        return name
+    end = (width - 3) // 2 + 1
+    return name[: width - 3 - end] + "..." + name[-end:]
 
 
 def place(index):

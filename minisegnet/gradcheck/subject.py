@@ -1,5 +1,6 @@
 """What is being checked: a float64 copy of a layer or loss, its input, a random dy and the gradients it claims."""
 
+import contextlib
 import copy
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..losses import Loss
 class LossPasses:
     """The two passes of a loss in the form that a layer's have.
 
-    They are no methods of LossAsLayer itself, for a layer puts its name in front of errors, and the loss did so already.
+    They are no methods of LossAsLayer itself: a layer puts its name in front of errors, and the loss did so already.
     """
 
     def forward(self, x):
@@ -81,7 +82,7 @@ class Subject:
         with watch(note):
             self.y, self.saved = self.forward()
         self.dy = self.random_dy()
-        self.grads = self.backward()
+        self.grads = self.backward(self.saved)
 
     def random_dy(self):
         """A gradient to feed into backward: no two entries alike.
@@ -103,14 +104,26 @@ class Subject:
             raise TypeError(f"{self.label}: forward must return y, saved (an array and a record), got {result!r:.80}")
         return result
 
-    def backward(self, saved=None):
+    def backward(self, saved):
         """{name: gradient} of a backward pass that starts from zero gradients."""
-        values = {name: p.value.copy() for name, p in self.parameters.items()}
         self.layer.zero_grad()
-        dx = self.layer.backward(self.dy.copy(), self.saved if saved is None else saved)
-        for name, array in values.items():
-            self.tensors[name][...] = array  # as it was, even if backward changed it
+        dx = self.add_backward(saved)
         return {"x": np.copy(dx) if isinstance(dx, np.ndarray) else dx, **self.parameter_grads()}
+
+    def add_backward(self, saved):
+        """dx of a backward pass that adds to the gradients; the weights stay as they are, whatever backward does."""
+        with self.keeping_weights():
+            return self.layer.backward(self.dy.copy(), saved)
+
+    @contextlib.contextmanager
+    def keeping_weights(self):
+        """Puts back the values of all parameters at the end of a `with` block."""
+        before = {name: p.value.copy() for name, p in self.parameters.items()}
+        try:
+            yield
+        finally:
+            for name, array in before.items():
+                self.tensors[name][...] = array
 
     def parameter_grads(self):
         """{name: copy of the gradient that has accumulated}."""

@@ -63,7 +63,7 @@ class FocalLoss(Loss):
         if weight is not None:
             check_shape("weight", weight, p.shape[1:2])
         w = label_weights(target, weight, self.ignore_index)
-        miss = -np.expm1(-ce)  # 1 - p[t], exact also where p[t] is nearly 1
+        miss = -np.expm1(-ce)  # 1 - p[t], but without loss of digits where p[t] is nearly 1
         weight_sum = float(w.sum(dtype=np.float64))
         return self.reduce(w * miss**self.gamma * ce, weight_sum), FocalSaved(p, ce, target, weight_sum)
 

@@ -337,14 +337,14 @@ def map_arrays(function, found):
     return {name: mapped(name, value) for name, value in found.items()}
 
 
+def arrays_of(found):
+    """(name, array) of every array among the arguments, those in lists included."""
+    for name, value in found.items():
+        for a in value if isinstance(value, list) else [value]:
+            if isinstance(a, np.ndarray):
+                yield name, a
+
+
 def data_names(found):
     """Names of the arguments that hold floating data: neither switches, labels and masks nor statistics."""
-
-    def is_data(value):
-        return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-    return [
-        name
-        for name, value in found.items()
-        if name not in STATISTICS and is_data(value[0] if isinstance(value, list) else value)
-    ]
+    return list({name: None for name, a in arrays_of(found) if a.dtype.kind == "f" and name not in STATISTICS})

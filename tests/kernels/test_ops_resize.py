@@ -51,6 +51,15 @@ def test_pixels_that_nearest_skips_get_no_gradient(ops):
     np.testing.assert_array_equal(dx, plane([[3, 0, 7, 0, 0]]))
 
 
+def test_a_scale_that_leads_beyond_the_border_repeats_it(ops):
+    x = plane([[1, 2, 3]])
+    np.testing.assert_array_equal(ops.upsample_nearest2d_forward(x, (1, 5), (1, 1)), plane([[1, 2, 3, 3, 3]]))
+    np.testing.assert_array_equal(ops.upsample_bilinear2d_forward(x, (1, 5), (1, 1), False), plane([[1, 2, 3, 3, 3]]))
+    np.testing.assert_array_equal(
+        ops.upsample_nearest2d_backward(plane([[1, 2, 4, 8, 16]]), x.shape, (1, 1)), plane([[1, 2, 28]])
+    )
+
+
 def test_constant_images_stay_constant(ops):
     """The bilinear weights sum to one everywhere, the border included."""
     x = np.full((1, 2, 3, 4), 5.0)

@@ -251,6 +251,15 @@ def test_base_class():
         Loss().backward(None)
 
 
+def test_error_of_a_loss_used_inside_another_says_so():
+    class Outer(Loss):
+        def forward(self, scores, target):
+            return MSELoss().forward(scores, target)
+
+    with pytest.raises(ShapeError, match=r"^MSELoss MSELoss\(\): target has shape \(2,\), expected \(3,\)"):
+        Outer()(np.ones(3), np.ones(2))
+
+
 def test_weights_are_kept_apart_from_the_list_they_came_from():
     weight = np.array([1.0, 2.0, 3.0])
     loss = CrossEntropyLoss(weight)

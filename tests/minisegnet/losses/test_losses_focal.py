@@ -51,6 +51,13 @@ def test_extreme_probabilities(gamma, dtype):
     np.testing.assert_allclose(dscores[:, 1], [1, 1, 1, 0, 0, 0], atol=1e-6)
 
 
+def test_almost_right_pixels_lose_no_more_digits_than_their_cross_entropy():
+    scores, target = np.array([[6.0, -6.0], [7.0, -7.0]], np.float32), np.array([0, 0])  # 1 - p[t] is 6e-6 and 8e-7
+    ce = CrossEntropyLoss(reduction="none")(scores, target).astype(np.float64)
+    value = FocalLoss(0.5, reduction="none")(scores, target)
+    np.testing.assert_allclose(value, np.sqrt(-np.expm1(-ce)) * ce, rtol=1e-5)
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     gamma=st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]),

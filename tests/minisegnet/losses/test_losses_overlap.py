@@ -49,6 +49,16 @@ def test_void_pixels_count_in_no_sum(kind):
 
 
 @both
+def test_ignoring_a_real_class(kind):
+    scores, target = map_of([[0, 0, 1, 1]], 2), np.array([[[0, 0, 1, 0]]])
+    # only the third pixel counts: class 0 is neither there nor found, class 1 is found
+    assert kind(smooth=0, ignore_index=0)(scores, target) == 0
+    # only the others count: class 0 has both 2, found 2, true 3; class 1 is found once and never there
+    expected = 1 - (4 / 5 if kind is DiceLoss else 2 / 3) / 2
+    assert kind(smooth=0, ignore_index=1)(scores, target) == pytest.approx(expected, rel=1e-14)
+
+
+@both
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("far", [-30.0, -100.0, -700.0, -1e4])
 def test_a_class_that_is_not_there(kind, dtype, far):
