@@ -68,7 +68,7 @@ def max_pool2d_forward(x, kernel, stride, padding, dilation, ceil_mode):
     """The largest value of each window, and where it was. Returns (y, argmax), both (N, C, H', W').
 
     argmax (int32) is the winner's flat position row*W + column in its plane of x: the "switch". Padding counts as
-    -inf. Ties go to the first in row-major order, NaN wins over everything.
+    -inf. Ties go to the first in row-major order, NaN wins over everything (the first of several).
     """
 
 
@@ -149,7 +149,7 @@ def relu_forward(x):
 
 
 def relu_backward(dy, y):
-    """dx = dy where y > 0, else 0. The derivative at 0 is 0."""
+    """dx = 0 where y <= 0, else dy: the derivative at 0 is 0, and a NaN in y lets dy pass, as in PyTorch."""
 
 
 def leaky_relu_forward(x, slope):
@@ -310,7 +310,10 @@ class OpTable:
     def __init__(self, name, *modules):
         self.name = name
         for op in OPS:
-            setattr(self, op, next(getattr(module, op) for module in modules if hasattr(module, op)))
+            owner = next((module for module in modules if hasattr(module, op)), None)
+            if owner is None:
+                raise ValueError(f"no module of the backend {name!r} has the op {op}")
+            setattr(self, op, getattr(owner, op))
 
     def __repr__(self):
         return f"OpTable({self.name!r})"

@@ -27,7 +27,7 @@ class Parameter:
     """
 
     def __init__(self, value):
-        self._value = check_array(value, "a parameter's value")
+        self._value = check_array(value, "a parameter's value").copy()  # its own: optimisers change it in place
         self.grad = np.zeros_like(value)
 
     @property
@@ -36,13 +36,13 @@ class Parameter:
 
     @value.setter
     def value(self, value):
-        """Replace the array: the new one must have the old one's shape and dtype."""
+        """Replace the array by a copy of another one, which must have the same shape and dtype."""
         value = check_array(value, "a parameter's value")
         if value.shape != self.shape:
             raise ShapeError(f"the value of a parameter of shape {self.shape} can't become one of {value.shape}")
         if value.dtype != self.dtype:
             raise TypeError(f"the value of a {self.dtype} parameter can't become {value.dtype}; use net.astype")
-        self._value = value
+        self._value = value.copy()
 
     @property
     def shape(self):

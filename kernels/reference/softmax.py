@@ -59,7 +59,8 @@ def softmax_cross_entropy_backward(dlosses, p, target, weight, ignore_index, lab
         check_shape("dlosses", dlosses, target.shape)
     dlosses = dlosses[:, None] if one_each else dtype.type(dlosses)
     # forward: loss = -sum over c of q[c]*log p[c], and d(log p[c])/d(scores[k]) = (c == k) - p[k]
-    return dlosses * (p * q.sum(axis=1, keepdims=True) - q)
+    dscores = dlosses * (p * q.sum(axis=1, keepdims=True) - q)
+    return np.where((target != ignore_index)[:, None], dscores, 0)  # also where p is NaN
 
 
 def target_distribution(scores, target, weight, ignore_index, label_smoothing):

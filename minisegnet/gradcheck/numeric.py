@@ -43,38 +43,26 @@ class Stencil:
 
     def entry(self, index):
         """Slopes by one entry."""
-        place = self.array[index]
-        unit = max(self.eps, SMALLEST * abs(place))
-
-        @functools.cache
-        def sides(factor):
-            up, down = place + unit * factor, place - unit * factor
-            try:
-                self.array[index] = up
-                right = self.rise() / (up - place)  # not /step: place + step is rounded
-                self.array[index] = down
-                left = self.rise() / (down - place)
-            finally:
-                self.array[index] = place
-            return Sides(right, left, up - place)
-
-        return sides
+        return self.moving(index, 1.0, abs(self.array[index]))
 
     def direction(self, direction):
         """Slopes along a direction, an array of the moved array's shape."""
-        place = self.array.copy()
-        unit = max(self.eps, SMALLEST * np.abs(place).max() / np.abs(direction).max())
+        return self.moving(..., direction, np.abs(self.array).max() / np.abs(direction).max())
+
+    def moving(self, where, direction, size):
+        """A function of a number of eps: the slopes for array[where] = what it is ± step*direction."""
+        place, unit = self.array[where].copy(), max(self.eps, SMALLEST * size)
 
         @functools.cache
         def sides(factor):
             step = unit * factor
             try:
-                self.array[...] = place + step * direction
+                self.array[where] = place + step * direction
                 right = self.rise() / step
-                self.array[...] = place - step * direction
+                self.array[where] = place - step * direction
                 left = self.rise() / -step
             finally:
-                self.array[...] = place
+                self.array[where] = place
             return Sides(right, left, step)
 
         return sides

@@ -61,7 +61,8 @@ class Subject:
             hint = "; write ReLU(), not ReLU" if isinstance(layer, type) else ""
             raise TypeError(f"gradcheck takes a layer or a loss, got {layer!r}{hint}")
         self.layer = copy.deepcopy(layer).astype(np.float64)
-        self.label, self.rng = layer.label(), as_rng(rng)
+        # A stream of its own: x may well come from the same seed, and dy must not be the same numbers again.
+        self.label, self.rng = layer.label(), as_rng(rng).spawn(1)[0]
         self.x = np.array(x, np.float64)
         self.parameters = dict(self.layer.named_parameters())
         self.tensors = {"x": self.x, **{name: p.value for name, p in self.parameters.items()}}
@@ -77,7 +78,7 @@ class Subject:
 
         def note(layer, pass_, arguments, result):
             if pass_ == "forward":
-                self.inputs.setdefault(id(layer), arguments[0].copy())
+                self.inputs.setdefault(id(layer), arguments[0])
 
         with watch(note):
             self.y, self.saved = self.forward()

@@ -51,6 +51,15 @@ def test_pixels_that_nearest_skips_get_no_gradient(ops):
     np.testing.assert_array_equal(dx, plane([[3, 0, 7, 0, 0]]))
 
 
+def test_a_scale_factor_that_leaves_or_doubles_the_size_by_rounding(ops):
+    """Then PyTorch forgets the factor: 1.1 copies five pixels, and for nearest 2.2 copies each of three twice."""
+    x = plane([[1, 2, 4, 8, 16]])
+    np.testing.assert_array_equal(ops.upsample_nearest2d_forward(x, (1, 5), (1, 1 / 1.1)), x)
+    np.testing.assert_array_equal(ops.upsample_bilinear2d_forward(x, (1, 5), (1, 1 / 1.1), False), x)
+    doubled = ops.upsample_nearest2d_forward(x[..., :3], (1, 6), (1, 1 / 2.2))
+    np.testing.assert_array_equal(doubled, plane([[1, 1, 2, 2, 4, 4]]))
+
+
 def test_a_scale_that_leads_beyond_the_border_repeats_it(ops):
     x = plane([[1, 2, 3]])
     np.testing.assert_array_equal(ops.upsample_nearest2d_forward(x, (1, 5), (1, 1)), plane([[1, 2, 3, 3, 3]]))

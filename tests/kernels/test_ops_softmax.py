@@ -216,3 +216,14 @@ def test_a_wrong_weight_or_score_shape_raises(ops):
         ops.softmax_cross_entropy_forward(SCORES, target, np.ones(2), -100, 0.0)
     with pytest.raises(ShapeError, match=r"^scores have shape \(3,\), expected \(N, C\) or \(N, C, H, W\)$"):
         ops.softmax_cross_entropy_forward(np.zeros(3), target, None, -100, 0.0)
+
+
+def test_an_ignored_element_is_silent_even_where_its_scores_are_nan(ops):
+    scores = np.array([[np.nan, 1.0, 2.0], [0.5, -1.0, 2.0]])
+    target = np.array([255, 1])
+    losses, p = ops.softmax_cross_entropy_forward(scores, target, None, 255, 0.1)
+    assert losses[0] == 0
+    dscores = ops.softmax_cross_entropy_backward(np.ones(2), p, target, None, 255, 0.1)
+    np.testing.assert_array_equal(dscores[0], 0)
+    assert np.isfinite(dscores).all()
+    assert dscores[1].any()

@@ -1,6 +1,7 @@
 """The op table, and the choice of a backend."""
 
 import inspect
+import types
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,3 +99,8 @@ def test_other_types_are_refused_with_the_way_out(foreign):
 def test_a_torch_tensor_is_refused(torch):
     with pytest.raises(TypeError, match=r"^expected a NumPy array, got Tensor"):
         kernels.ops_for(torch.zeros(2))
+
+
+def test_an_op_that_no_module_has_is_named():
+    with pytest.raises(ValueError, match=r"^no module of the backend 'half' has the op conv2d_forward$"):
+        OpTable("half", types.SimpleNamespace())

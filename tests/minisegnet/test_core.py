@@ -634,3 +634,13 @@ def test_a_foreign_kernels_package_is_named(tmp_path):
         f"ImportError: minisegnet needs its own package `kernels`, but `import kernels` found another one at "
         f"{foreign / '__init__.py'}; install minisegnet into a virtual environment of its own"
     )
+
+
+def test_a_parameter_owns_its_array():
+    given, other = np.ones(2), np.zeros(2)
+    p = Parameter(given)
+    p.value -= 1
+    p.value = other
+    p.value += 5
+    np.testing.assert_array_equal(given, 1)
+    np.testing.assert_array_equal(other, 0)

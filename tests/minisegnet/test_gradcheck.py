@@ -87,6 +87,7 @@ LOSSES = {
     "cross-entropy": (losses.CrossEntropyLoss([1, 2, 3], 255, label_smoothing=0.1), normal(4, 3), LABELS),
     "cross-entropy, none": (losses.CrossEntropyLoss(ignore_index=255, reduction="none"), normal(4, 3), LABELS),
     "bce": (losses.BCEWithLogitsLoss(), normal(4, 3), np.eye(4, 3)),
+    "probabilities": (losses.BCELoss(reduction="none"), np.full((2, 3), 0.3), np.eye(2, 3)),
     "mse": (losses.MSELoss(reduction="sum"), normal(4, 3), normal(4, 3, seed=2)),
     "l1": (losses.L1Loss(), normal(4, 3), normal(4, 3, seed=2)),
     "dice": (losses.DiceLoss(ignore_index=255), normal(4, 3), LABELS),
@@ -195,6 +196,23 @@ def test_dy_is_random_and_not_uniform():
     assert dy.min() < 0 < dy.max()
     np.testing.assert_array_equal(dy, fed(layers.ReLU(), normal(10, 10), rng=0))
     assert not np.array_equal(dy, fed(layers.ReLU(), normal(10, 10), rng=np.random.default_rng(1)))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_dy_is_not_the_x_of_the_same_seed(seed):
+    class MaskOfDy(layers.ReLU):
+        def backward(self, dy, saved):
+            return dy * (dy > 0)
+
+    x = np.random.default_rng(seed).standard_normal((4, 5))
+    assert not gradcheck(MaskOfDy(), x, rng=seed)
+    assert not gradcheck(MaskOfDy(), x, rng=np.random.default_rng(seed))
+
+
+def test_a_generator_that_is_passed_in_is_not_used_up():
+    rng = np.random.default_rng(3)
+    gradcheck(layers.ReLU(), normal(2, 2), rng=rng)
+    assert rng.random() == np.random.default_rng(3).random()
 
 
 def test_the_gradient_of_a_mean_is_not_lost_in_atol():
@@ -350,7 +368,7 @@ def test_a_kink_deep_in_a_net_concerns_all_that_lead_there():
 
 def test_a_direction_across_a_kink_is_listed():
     x = normal(30, 30)
-    x[3, 4] = 0
+    x[3] = 0
     row = gradcheck(layers.ReLU(), x).row("x")
     assert row.ok
     assert [index for index in row.not_differentiable if isinstance(index, str)] == [f"direction {i}" for i in range(5)]
@@ -400,6 +418,8 @@ HARD = {
     "tiny variance, tiny eps": (norm(1e-12), 1e-4 * normal(2, 2, 3, 3), None),
     "variance of a step": (norm(1e-12), 1e-6 * normal(2, 2, 3, 3), None),
     "tiny variance, large mean": (norm(), 1e3 + 1e-2 * normal(2, 2, 3, 3), None),
+    "tiny variance, tiny eps, mean 1": (norm(1e-12), 1 + 1e-6 * normal(2, 2, 3, 3), None),
+    "tiny variance, tiny eps, mean 1e3": (norm(1e-12), 1e3 + 1e-3 * normal(2, 2, 3, 3), None),
     "large mean": (norm(), 1e6 + 1e3 * normal(2, 2, 3, 3), None),
     "log-softmax of 1e3": (layers.LogSoftmax(), 1e3 * normal(3, 4), None),
     "softmax of 30": (layers.Softmax(), 30 * normal(3, 4), None),
@@ -455,6 +475,23 @@ def test_a_slope_is_measured_where_a_first_look_fails():
     sides = stencil.entry((0, 0))
     assert stencil.slope(sides) != pytest.approx(3001 * subject.dy[0, 0], rel=1e-3)
     assert stencil.careful_slope(sides) == pytest.approx(3001 * subject.dy[0, 0], rel=1e-3)
+
+
+def test_y_may_be_the_parameter_itself():
+    class Template(Layer):
+        def __init__(self):
+            self.image = Parameter(normal(2, 3))
+
+        def forward(self, x):
+            return self.image.value, x
+
+        def backward(self, dy, x):
+            self.image.grad += dy
+            return np.zeros_like(x)
+
+    report = gradcheck(Template(), normal(2))
+    assert report, report
+    assert report.row("image").checked == 6
 
 
 # ------------------------------------------------------------------ contracts
@@ -547,6 +584,26 @@ def test_the_adjoint_finds_an_error_that_the_tolerance_hides():
     assert not report
     assert report.row("x").ok
     assert [contract.name for contract in report.contracts if not contract.kept] == [ADJOINT]
+
+
+def test_buffers_are_the_same_each_time():
+    class Drifts(layers.Identity):
+        """Subtracts a running mean that every forward pass changes, in place or not."""
+
+        buffers = ("mean", "count")
+
+        def __init__(self):
+            self.mean, self.count = np.zeros(1), np.zeros(1)
+
+        def forward(self, x):
+            y = x - self.mean - self.count
+            self.mean = self.mean + 0.1 * x.mean()
+            self.count += 1
+            return y, super().forward(x)[1]
+
+    layer = Drifts()
+    assert gradcheck(layer, normal(3, 2))
+    assert layer.mean == layer.count == 0
 
 
 def test_dropout_draws_the_same_mask_each_time():

@@ -141,6 +141,11 @@ CASES = {
             "W": "it is transposed: forward is y = x @ w, so dw = x.T @ dy",
         },
     ),
+    "dw forgotten": (
+        lambda: bl.ForgetsWeight(4, 2),
+        normal(3, 4) * [[0], [1], [1]],
+        {"W": "it is zero everywhere: backward never adds to it"},  # as is what the first sample alone would give
+    ),
     "last sample only": (lambda: bl.LastSampleOnly(4, 2), normal(3, 4), {"W": "only the last sample counts"}),
     "first sample only": (lambda: bl.FirstSampleOnly(4, 2), normal(3, 4), {"W": "only the first sample counts"}),
     "bias of samples": (
@@ -161,6 +166,11 @@ CASES = {
     "average pool, windows": (lambda: bf.AvgPoolOverwrites(3, 2, 1), TWO_IMAGES, {"x": OVERWRITTEN}),
     "average pool, taps": (lambda: bf.AvgPoolOverwritesByTap(3, 2, 1), TWO_IMAGES, {"x": OVERWRITTEN}),
     "average pool, border": (lambda: bf.AvgPoolOfPicture(3, 2, 1), TWO_IMAGES, {"x": "at the border it is divided by"}),
+    "average pool, no padding": (
+        lambda: bf.AvgPoolNotDivided(2, 2),
+        TWO_IMAGES,
+        {"x": "not divided by the window's size"},
+    ),
     "global average": (
         lambda: bf.GlobalAverage(lambda dy, x: np.ones_like(x) * dy),
         normal(2, 3, 6, 7),
@@ -506,6 +516,12 @@ def test_the_guilty_combinator_deep_in_a_net_is_named():
     report = gradcheck(net_with(bw.AddForgets(layers.Tanh(), layers.ReLU())), normal(1, 2, 4, 4))
     assert [name for name, _ in report.guilty] == ["level.1.act"]
     assert "the gradient of 1 is lost" in report.guilty[0][1].diagnosis[1]
+
+
+def test_a_layer_that_sits_on_a_kink_is_not_guilty():
+    net = Sequential(layers.Conv2d(1, 1, 1, bias=False, rng=0), layers.ReLU(), bl.BiasOfOnePixel(1, 1, 1))
+    report = gradcheck(net, np.zeros((1, 1, 2, 2)))  # nothing at all can be compared in the ReLU
+    assert [name for name, _ in report.guilty] == ["2"]
 
 
 def test_two_guilty_layers_are_both_named_and_a_shared_one_once():
