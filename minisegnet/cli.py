@@ -29,8 +29,13 @@ def parser():
     )
     demo.add_argument("--steps", type=positive, default=500, help="training steps")
     demo.add_argument("--width", type=positive, default=8, help="channels of the first level")
-    demo.add_argument("--seed", type=int, default=0, help="seed of the pictures and the initial weights")
-    demo.add_argument("--out", default="minisegnet-demo", metavar="FOLDER", help="where the pictures go")
+    demo.add_argument("--seed", type=natural, default=0, help="seed of the pictures and the initial weights")
+    demo.add_argument(
+        "--out",
+        default="minisegnet-demo",
+        metavar="FOLDER",
+        help="where the pictures go; earlier ones there are replaced",
+    )
     demo.set_defaults(run=run_demo)
     return top
 
@@ -46,9 +51,17 @@ def run_demo(options):
     return 0
 
 
-def positive(text):
-    """An integer of at least 1, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+def natural(text, least=0):
+    """A whole number of at least `least`, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
     return value
+
+
+def positive(text):
+    """A whole number of at least 1, for argparse."""
+    return natural(text, 1)

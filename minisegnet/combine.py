@@ -112,8 +112,8 @@ class Sum(Branches):
     Forward:   y = Σ f_i(x)
     Backward:  a sum copies its gradient: dx = Σ f_i.backward(dy), so dy arrives at x undiminished over Identity()
 
-    Results must have the same channels. Where sizes differ a little, as after pooling an odd size, later ones are
-    padded with zeros or cropped to the first one's size.
+    Results must have the same channels. Where sizes differ by less than half, as after pooling an odd size, later ones
+    are padded with zeros or cropped to the first one's size (see `fit`).
 
     Source: He et al., Deep residual learning (2016), for the identity branch.
 
@@ -151,8 +151,8 @@ class Concat(Branches):
     Forward:   y = [f_1(x), ..., f_k(x)], C_1 + ... + C_k channels
     Backward:  joining is undone by splitting: branch i gets its own C_i channels of dy, and dx = Σ f_i.backward(dy_i)
 
-    Where sizes differ a little, as after pooling an odd size, later ones are padded with zeros or cropped to the first
-    one's size.
+    Where sizes differ by less than half, as after pooling an odd size, later ones are padded with zeros or cropped to
+    the first one's size (see `fit`).
 
     Source: Ronneberger et al., U-Net (2015); Chen et al., DeepLabV3 (2017), for the parallel branches of ASPP.
 
@@ -182,7 +182,10 @@ class Concat(Branches):
 
 
 def fit(y, like):
-    """A branch's y padded or cropped to the height and width of the shape `like`."""
+    """A branch's y padded or cropped, evenly on both sides, to the height and width of the shape `like`.
+
+    ShapeError where one is twice as large as the other or more: that is a missing layer, not an odd size.
+    """
     if len(like) != 4 or y.ndim != 4 or y.shape[2:] == like[2:]:
         return y
     if any(abs(a - b) > 1 and 2 * abs(a - b) >= max(a, b) for a, b in zip(y.shape[2:], like[2:], strict=True)):
@@ -215,7 +218,7 @@ class PoolUnpool(Layer):
     it ends with as many as it was given, since every channel has switches of its own. Where windows overlap and two
     switches name one pixel, the last in row-major order is kept, and only it gets a gradient.
 
-    Shapes: x (N, C, H, W), y the same, at any size. Parameters: body, and those of MaxPool2d.
+    Shapes: x (N, C, H, W), y the same, at any size. Parameters: body; kernel_size, stride, padding as MaxPool2d's.
     Source: Badrinarayanan et al., SegNet (2017); Zeiler and Fergus, Visualizing convolutional networks (2014).
 
     >>> import numpy as np

@@ -67,11 +67,39 @@ class Parameter:
         return f"Parameter(shape={self.shape}, dtype={self.dtype})"
 
 
+def members(name, value, kind):
+    """(dotted name, item) for each instance of `kind` that an attribute is or, as a list or dict, holds."""
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        yield from ((f"{name}.{key}", item) for key, item in items if isinstance(item, kind))
+
+
+class Buffer:
+    """An array attribute that belongs to a layer's state but is not trained, handled like a Parameter."""
+
+    def __init__(self, layer, attribute):
+        self.layer, self.attribute = layer, attribute
+
+    @property
+    def value(self):
+        return getattr(self.layer, self.attribute)
+
+    @value.setter
+    def value(self, value):
+        setattr(self.layer, self.attribute, value)
+
+    def astype(self, dtype):
+        self.value = self.value.astype(dtype)
+
+
 class Layer:
     """Base of all layers. A subclass defines `forward` and `backward`; everything else works by itself.
 
-    Parameters, sub-layers and lists of sub-layers are found among the attributes, in the order they were set; arrays
-    that belong to the state but are not trained are named in `buffers`.
+    Parameters and sub-layers, also in lists and dicts, are found among the attributes, in the order they were set.
+    Arrays that belong to the state but are not trained are named in `buffers`; any other plain array is nobody's
+    business but the layer's own: it is neither trained nor saved.
 
     >>> class Double(Layer):
     ...     def forward(self, x):
@@ -95,12 +123,12 @@ class Layer:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        for name, wrap in {"__init__": _named, "forward": _observed, "backward": _observed}.items():
+        for name, wrap in {"__init__": named_init, "forward": _observed, "backward": _observed}.items():
             if name in vars(cls):
-                setattr(cls, name, wrap(vars(cls)[name]))
+                setattr(cls, name, wrap(vars(cls)[name], name))
 
     def __call__(self, x):
-        """y alone: inference."""
+        """y alone, with nothing kept for backward. For inference call net.eval() first."""
         return self.forward(x)[0]
 
     # ------------------------------------------------------------------ what is inside
@@ -108,10 +136,7 @@ class Layer:
     def children(self):
         """(name, layer) of each direct sub-layer."""
         for name, value in vars(self).items():
-            if isinstance(value, Layer):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Layer))
+            yield from members(name, value, Layer)
 
     def named_layers(self, prefix=""):
         """(dotted name, layer) of this layer and all below it; a layer used twice comes once for each use."""
@@ -120,22 +145,21 @@ class Layer:
             yield from child.named_layers(f"{prefix}.{name}" if prefix else name)
 
     def _named_state(self):
-        """(dotted name, owner, attribute) of every Parameter and buffer, each once, in order."""
+        """(dotted name, Parameter or Buffer) of everything that belongs to the state, each once, in order."""
         seen = set()
         for prefix, layer in self.named_layers():
-            for name, value in vars(layer).items():
-                key = id(value) if isinstance(value, Parameter) else (id(layer), name)
-                is_state = isinstance(value, Parameter) or (name in layer.buffers and value is not None)
-                if is_state and key not in seen:
-                    seen.add(key)
-                    yield f"{prefix}.{name}" if prefix else name, layer, name
+            for attribute, value in vars(layer).items():
+                found = [(name, p, id(p)) for name, p in members(attribute, value, Parameter)]
+                if attribute in layer.buffers and value is not None:
+                    found = [(attribute, Buffer(layer, attribute), (id(layer), attribute))]
+                for name, item, key in found:
+                    if key not in seen:
+                        seen.add(key)
+                        yield f"{prefix}.{name}" if prefix else name, item
 
     def named_parameters(self):
         """(dotted name, Parameter) in order; a shared Parameter comes once, under its first name."""
-        for name, owner, attribute in self._named_state():
-            value = getattr(owner, attribute)
-            if isinstance(value, Parameter):
-                yield name, value
+        return ((name, item) for name, item in self._named_state() if isinstance(item, Parameter))
 
     def parameters(self):
         """All Parameters, each once: what an optimiser takes."""
@@ -161,12 +185,8 @@ class Layer:
     def astype(self, dtype):
         """Convert all Parameters, gradients and buffers in place, to float32 or float64. Returns self."""
         dtype = check_float(dtype)
-        for _, owner, attribute in self._named_state():
-            value = getattr(owner, attribute)
-            if isinstance(value, Parameter):
-                value.astype(dtype)
-            else:
-                setattr(owner, attribute, value.astype(dtype))
+        for _, item in self._named_state():
+            item.astype(dtype)
         return self
 
     def to(self, device):
@@ -177,11 +197,7 @@ class Layer:
 
     def state_dict(self):
         """Copies of all parameter values and buffers, by dotted name."""
-        state = {}
-        for name, owner, attribute in self._named_state():
-            value = getattr(owner, attribute)
-            state[name] = (value.value if isinstance(value, Parameter) else value).copy()
-        return state
+        return {name: item.value.copy() for name, item in self._named_state()}
 
     def load_state_dict(self, state, strict=True):
         """Take over the arrays of a `state_dict`. Nothing is changed unless everything fits.
@@ -189,26 +205,21 @@ class Layer:
         With strict=True missing and unknown names are an error (KeyError); shapes must always agree (ShapeError).
         Values are converted to this net's dtype. Returns (missing names, unknown names).
         """
-        mine = {name: (owner, attribute) for name, owner, attribute in self._named_state()}
+        mine = dict(self._named_state())
         missing, unknown = [n for n in mine if n not in state], [n for n in state if n not in mine]
         if strict and (missing or unknown):
             parts = [f"missing {', '.join(missing)}"] if missing else []
             parts += [f"unknown {', '.join(unknown)}"] if unknown else []
             raise KeyError(f"{self.label()} can't load this state: {'; '.join(parts)} (strict=False ignores them)")
         wrong = []
-        for name, (owner, attribute) in mine.items():
-            if name in state and np.shape(state[name]) != getattr(owner, attribute).shape:
-                wrong.append(f"{name} is {np.shape(state[name])}, expected {getattr(owner, attribute).shape}")
+        for name, item in mine.items():
+            if name in state and np.shape(state[name]) != item.value.shape:
+                wrong.append(f"{name} is {np.shape(state[name])}, expected {item.value.shape}")
         if wrong:
             raise ShapeError(f"{self.label()} can't load this state: {'; '.join(wrong)}")
-        arrays = {name: np.array(state[name], getattr(*mine[name]).dtype) for name in mine if name in state}
+        arrays = {name: np.array(state[name], item.value.dtype) for name, item in mine.items() if name in state}
         for name, array in arrays.items():
-            owner, attribute = mine[name]
-            value = getattr(owner, attribute)
-            if isinstance(value, Parameter):
-                value.value = array
-            else:
-                setattr(owner, attribute, array)
+            mine[name].value = array
         return missing, unknown
 
     # ------------------------------------------------------------------ for backward passes
@@ -277,29 +288,29 @@ def watch(callback):
         _watchers.remove(callback)
 
 
-def _observed(method):
+def _observed(method, name):
     """Wrap a forward or backward: report it to watchers, and put the layer's name in front of an error's text."""
 
     @functools.wraps(method)
     def call(self, *inputs, **named):
-        if named:
-            inputs = inspect.signature(method).bind(self, *inputs, **named).args[1:]
-        if getattr(type(self), method.__name__) is not call:
-            return method(self, *inputs)  # reached through super(): the subclass's own method is the observed one
+        if getattr(type(self), name) is not call:
+            return method(self, *inputs, **named)  # reached through super(): the subclass's own pass is observed
         try:
-            check_inputs(method.__name__, *inputs)
+            if named or not inputs:
+                inputs = inspect.signature(method).bind(self, *inputs, **named).args[1:]
+            check_inputs(name, *inputs)
             result = method(self, *inputs)
         except (ValueError, TypeError, IndexError) as error:
             name_error(error, self)
             raise
         for watcher in tuple(_watchers):
-            watcher(self, method.__name__, inputs, result)
+            watcher(self, name, inputs, result)
         return result
 
     return call
 
 
-def _named(method):
+def named_init(method, name="__init__"):
     """Wrap an __init__: put the class in front of an error's text: "Conv2d: stride must be at least 1, got 0"."""
 
     @functools.wraps(method)
@@ -335,7 +346,10 @@ def name_error(error, layer):
 
 def check_inputs(name, array, *_):
     """Raise TypeError unless the first argument of a forward or backward pass is a floating-point array."""
-    ops_for(array)
+    try:
+        ops_for(array)
+    except TypeError as error:
+        raise TypeError(f"{error} (this was given as {'x' if name == 'forward' else 'dy'})") from None
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(
             f"{name} got {array.dtype} values, expected float32 or float64; "
@@ -362,7 +376,7 @@ def check_float(dtype):
 def check_int(name, value, minimum=1):
     """A Python int of at least `minimum`; TypeError or ValueError otherwise."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {brief(value)}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
     return int(value)
@@ -371,7 +385,7 @@ def check_int(name, value, minimum=1):
 def check_number(name, value, low=None, high=None, open_low=False, open_high=False):
     """A Python float within the bounds, which are part of the range unless open; NaN is outside of any range."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {brief(value)}")
     above = low is None or (value > low if open_low else value >= low)
     below = high is None or (value < high if open_high else value <= high)
     if not (above and below and value == value):
@@ -392,6 +406,12 @@ def check_axis(x, dim):
     """Raise ShapeError unless x has an axis `dim`."""
     if not -x.ndim <= dim < x.ndim:
         raise ShapeError(f"x has shape {x.shape}, expected one with an axis {dim}")
+
+
+def brief(value):
+    """repr of a value for an error's text; of a large array its shape."""
+    is_large = isinstance(value, np.ndarray) and value.size > 4
+    return f"an array of shape {value.shape}" if is_large else repr(value)
 
 
 def as_rng(rng):

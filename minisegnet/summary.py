@@ -77,6 +77,8 @@ def in_units(number):
 def summarise(net, input_shape):
     """The Summary of one inference pass of `net` on zeros of `input_shape`; the net is left as it was.
 
+    What only training keeps, dropout's masks, is not counted.
+
     >>> from minisegnet.layers import Conv2d, ReLU, Sequential
     >>> table = Sequential(Conv2d(3, 8, 3, padding=1), ReLU()).summary((1, 3, 32, 32))
     >>> table.parameters, table.multiply_adds

@@ -56,7 +56,8 @@ def max_unpool2d_forward(x, argmax, y_shape):
     N, C, H, W = y_shape
     if (N, C) != x.shape[:2]:
         raise ShapeError(f"x has shape {x.shape}, expected {(N, C)} images and channels, as in y {tuple(y_shape)}")
-    switches = flat_switches(argmax, H, W)
+    check_switches(argmax, H, W)
+    switches = flat_switches(argmax)
     y = np.zeros((N, C, H * W), x.dtype)
     np.put_along_axis(y, switches, x.reshape(switches.shape), axis=2)
     return y.reshape(y_shape)
@@ -67,7 +68,8 @@ def max_unpool2d_backward(dy, argmax):
     check_rank("dy", dy, 4, "(N, C, H', W')")
     check_shape("dy", dy, (*argmax.shape[:2], *dy.shape[2:]))
     N, C, H, W = dy.shape
-    switches = flat_switches(argmax, H, W)
+    check_switches(argmax, H, W)
+    switches = flat_switches(argmax)
     dx = np.take_along_axis(dy.reshape(N, C, H * W), switches, axis=2)
     # In the forward pass a later value at the same position replaced an earlier one, which then had no effect.
     order = np.broadcast_to(np.arange(switches.shape[2]), switches.shape)
@@ -77,15 +79,18 @@ def max_unpool2d_backward(dy, argmax):
     return dx.reshape(argmax.shape)
 
 
-def flat_switches(argmax, H, W):
-    """argmax as (N, C, switches); IndexError for one that is outside a plane of H x W pixels.
-
-    In memory they lie in row-major order too, because NumPy assigns in the order of the memory: where two of them
-    name the same position, the last must come last.
-    """
+def check_switches(argmax, H, W):
+    """Raise IndexError for a switch that is outside a plane of H x W pixels."""
     if argmax.size and not 0 <= argmax.min() <= argmax.max() < H * W:
         bad = argmax.min() if argmax.min() < 0 else argmax.max()
         raise IndexError(f"switch {bad} is outside an output of {H}x{W} = {H * W} pixels")
+
+
+def flat_switches(argmax):
+    """argmax as (N, C, switches), in row-major order in memory too, because that is the order NumPy assigns in.
+
+    Where two of them name the same position, the last must come last.
+    """
     N, C, rows, cols = argmax.shape
     return np.ascontiguousarray(argmax).reshape(N, C, rows * cols)
 

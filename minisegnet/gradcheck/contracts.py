@@ -158,7 +158,8 @@ def check_adjoint(subject):
     if not isinstance(dx, np.ndarray) or (dx.shape, dx.dtype) != (a.shape, a.dtype):
         return None  # that is reported elsewhere
     left, right = float((fa * subject.dy).sum()), float((a * dx).sum())
-    size = np.linalg.norm(fa) * np.linalg.norm(subject.dy) + np.linalg.norm(a) * np.linalg.norm(dx)
+    size = (np.linalg.norm(fa) + np.linalg.norm(origin)) * np.linalg.norm(subject.dy)
+    size += np.linalg.norm(a) * np.linalg.norm(dx)
     text = f"<f(x), dy> = {left:.10g}, but <x, backward(dy)> = {right:.10g}: backward is not the transpose of forward"
     kept = bool(abs(left - right) <= 1e-12 * size)
     return Contract("linear, and backward is its adjoint", kept, text, is_consequence=True)

@@ -28,6 +28,7 @@ class TensorRow:
     analytic: float = math.nan
     numeric: float = math.nan
     not_differentiable: list = field(default_factory=list)  # indices and names of directions
+    lost: list = field(default_factory=list)  # the same, where rounding errors hide the slope
     compared: list = field(default_factory=list)  # (index or name of direction, analytic, numeric)
     problem: str = ""  # what else is wrong with the gradient: its type, its shape, NaN
 
@@ -105,8 +106,8 @@ class GradcheckReport:
 
     @property
     def checked_something(self):
-        """False when every single entry sat on a kink: then nothing was found out."""
-        return any(row.checked for row in self.rows) or not any(row.not_differentiable for row in self.rows)
+        """False when every single entry sat on a kink or was lost: then nothing was found out."""
+        return any(row.checked for row in self.rows) or not any(row.not_differentiable + row.lost for row in self.rows)
 
     def row(self, name):
         """The row of the tensor `name`."""
@@ -118,13 +119,10 @@ class GradcheckReport:
     def __str__(self):
         label = textwrap.shorten(self.label.splitlines()[0], WIDTH - 24, placeholder=" ...")
         lines = [f"gradcheck of {label}: {'ok' if self else 'FAILED'}", *self.table(), *self.promises()]
-        skipped = [(row.name, index) for row in self.rows for index in row.not_differentiable]
-        if skipped:
-            shown = ", ".join(name + place(index) for name, index in skipped[:5])
-            more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-            lines += wrap("  ", f"not differentiable here (a kink or a tie), not compared: {shown}{more}")
+        lines += self.skipped("not differentiable here (a kink or a tie), not compared", "not_differentiable")
+        lines += self.skipped("lost in rounding errors, not compared (are x or weights very large?)", "lost")
         if not self.checked_something:
-            lines.append("  nothing could be compared: every entry sits on a kink; move x a little")
+            lines.append("  nothing could be compared; if every entry sits on a kink, move x a little")
         broken = {c.text for c in self.contracts if not c.kept}  # shown above already
         for sentence in self.diagnosis:
             lines += [] if sentence in broken else wrap("  -> ", sentence)
@@ -153,6 +151,12 @@ class GradcheckReport:
         for c in self.contracts:
             lines += [] if c.kept else wrap("  FAIL  ", f"{c.name}: {c.text}")
         return lines
+
+    def skipped(self, text, kind):
+        """The entries in the list `kind` of all rows, the first of them by name, as lines of text."""
+        found = [row.name + place(index) for row in self.rows for index in getattr(row, kind)]
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        return wrap("  ", f"{text}: {', '.join(found[:5])}{more}") if found else []
 
     __repr__ = __str__
 

@@ -48,7 +48,6 @@ class Subject:
         y, saved: what forward gave at x
         inputs: {id of a layer inside: the x that it was given}
         parameters: {name: Parameter}
-        tensors: {"x": array, parameter name: array}: live arrays, which a stencil may move and put back
         grads: {name: the gradient that backward claims}
     """
 
@@ -65,13 +64,17 @@ class Subject:
         self.label, self.rng = layer.label(), as_rng(rng).spawn(1)[0]
         self.x = np.array(x, np.float64)
         self.parameters = dict(self.layer.named_parameters())
-        self.tensors = {"x": self.x, **{name: p.value for name, p in self.parameters.items()}}
         parts = [part for _, part in self.layer.named_layers()]
         generators = [v for part in parts for v in vars(part).values() if isinstance(v, np.random.Generator)]
         self.draws = [(g, g.bit_generator.state) for g in generators]
         named = [(part, name, getattr(part, name, None)) for part in parts for name in part.buffers]
         self.buffers = [(part, name, value.copy()) for part, name, value in named if value is not None]
         self.inputs = {}
+
+    @property
+    def tensors(self):
+        """{"x": array, parameter name: array}: the live arrays, which a stencil may move and put back."""
+        return {"x": self.x, **{name: p.value for name, p in self.parameters.items()}}
 
     def run(self):
         """The first forward and backward pass."""
@@ -124,7 +127,7 @@ class Subject:
             yield
         finally:
             for name, array in before.items():
-                self.tensors[name][...] = array
+                self.parameters[name].value[...] = array
 
     def parameter_grads(self):
         """{name: copy of the gradient that has accumulated}."""

@@ -21,6 +21,7 @@ class Conv2d(Layer):
 
     Forward, with xp = x padded by zeros:
         y[n,o,i,j] = b[o] + Σ_{c,r,s} xp[n, c, i*stride + r*dilation, j*stride + s*dilation] * w[o,c,r,s]
+    With groups, c counts the channels of o's own group only.
 
     Backward: y is a sum of products x*w, so each factor gets dy times the other one:
         dw[o,c,r,s] = Σ_{n,i,j} dy[n,o,i,j] * xp[n, c, i*stride + r*dilation, j*stride + s*dilation]
@@ -78,7 +79,7 @@ class Conv2d(Layer):
         self.dilation, self.groups = pair(dilation, "dilation"), check_int("groups", groups)
         check_groups(self.in_channels, self.out_channels, self.groups)
         self.padding = padding if isinstance(padding, str) else pair(padding, "padding", 0)
-        self.pads = conv_pads(self.padding, self.kernel_size, self.stride, self.dilation)
+        conv_pads(self.padding, self.kernel_size, self.stride, self.dilation)  # raises for padding that can't be
         w_shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.weight, self.bias = starting_weights(w_shape, self.out_channels, bias, rng, dtype)
 
@@ -96,6 +97,11 @@ class Conv2d(Layer):
         if self.bias is not None:
             self.bias.grad += ops.conv2d_backward_bias(dy)
         return dx
+
+    @property
+    def pads(self):
+        """The padding as numbers: ((top, bottom), (left, right))."""
+        return conv_pads(self.padding, self.kernel_size, self.stride, self.dilation)
 
     def geometry(self):
         """stride, padding, dilation, groups: what every convolution op takes last."""
@@ -127,8 +133,9 @@ class ConvTranspose2d(Layer):
     Shapes: x (N, C, H, W) to y (N, O, H', W'),
     H' = (H - 1)*stride - 2*padding + dilation*(kH - 1) + output_padding + 1; weight (C, O/groups, kH, kW), bias (O,).
 
-    Parameters are those of Conv2d; output_padding (smaller than stride or dilation) adds rows below and columns to the
-    right, because several sizes of y belong to one size of x when stride > 1.
+    Parameters as Conv2d's, but padding is a number or two, and the initial weights are uniform within
+    ±1/sqrt(O/groups*kH*kW), as PyTorch has it; output_padding (smaller than stride or dilation) adds rows below and
+    columns to the right, because several sizes of y belong to one size of x when stride > 1.
 
     Raises ValueError or TypeError for a bad argument, ShapeError for an input that doesn't fit.
     Source: Zeiler et al., Deconvolutional networks (2010); Dumoulin and Visin, A guide to convolution arithmetic for
@@ -160,6 +167,8 @@ class ConvTranspose2d(Layer):
         self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
         self.dilation, self.groups = pair(dilation, "dilation"), check_int("groups", groups)
         check_groups(self.in_channels, self.out_channels, self.groups)
+        if isinstance(padding, str):
+            raise TypeError(f"padding must be a number or two, got {padding!r}: only Conv2d knows words for it")
         self.padding = pair(padding, "padding", 0)
         self.output_padding = pair(output_padding, "output_padding", 0)
         check_output_padding(self.output_padding, self.stride, self.dilation)

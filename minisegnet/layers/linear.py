@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels import ShapeError, ops_for
+from kernels.shapes import check_shape
 
 from ..core import Layer, check_int
 from .conv import starting_weights
@@ -46,6 +47,7 @@ class Linear(Layer):
 
     def backward(self, dy, saved):
         (x,) = self.check_saved(saved, LinearSaved)
+        check_shape("the saved x", x, (*x.shape[:-1], self.in_features))
         ops, w = ops_for(dy), self.weight.value
         # forward: y = x wᵀ + b
         dx = ops.linear_backward_input(dy, w)

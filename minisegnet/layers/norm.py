@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels import ShapeError, ops_for
-from kernels.shapes import check_rank, same_dtype
+from kernels.shapes import check_rank, check_shape, same_dtype
 
 from ..core import Layer, Parameter, check_float, check_int, check_number
 from ..init import constant
@@ -53,7 +53,7 @@ class BatchNorm2d(Layer):
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, dtype=np.float32):
         self.num_features, dtype = check_int("num_features", num_features), check_float(dtype)
-        self.eps = check_number("eps", eps, 0, open_low=True)
+        self.eps = check_number("eps", eps, 0, np.inf, open_low=True, open_high=True)
         self.momentum = check_number("momentum", momentum, 0, 1)
         self.weight = Parameter(constant((num_features,), 1.0, dtype=dtype)) if affine else None
         self.bias = Parameter(constant((num_features,), 0.0, dtype=dtype)) if affine else None
@@ -85,6 +85,7 @@ class BatchNorm2d(Layer):
 
     def backward(self, dy, saved):
         x, mean, var, training = self.check_saved(saved, BatchNorm2dSaved)
+        check_shape("the saved x", x, (len(x), self.num_features, *x.shape[2:]))
         ops, (weight, _) = ops_for(dy), self.affine()
         backward = ops.batch_norm_train_backward if training else ops.batch_norm_eval_backward
         dx, dweight, dbias = backward(dy, x, weight, mean, var, self.eps)

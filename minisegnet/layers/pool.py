@@ -32,7 +32,8 @@ class MaxPool2d(Layer):
         padding: at most half the kernel
         dilation, ceil_mode: see above
 
-    Raises ValueError or TypeError for a bad argument, ShapeError for an input that doesn't fit.
+    Raises ValueError or TypeError for a bad argument, ShapeError for an input that doesn't fit, and for a dilated
+    window that would lie in the padding alone (PyTorch gives -inf there).
     Source: Ranzato et al., Unsupervised learning of invariant feature hierarchies (2007).
 
     >>> pool = MaxPool2d(2)

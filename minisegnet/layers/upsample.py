@@ -21,7 +21,8 @@ class Upsample(Layer):
         nearest    y[..., i, j] = x[..., floor(i*scale), floor(j*scale)]
         bilinear   y is a mean of the four nearest pixels: along each axis (1 - t)*x[low] + t*x[low + 1], where low + t
                    is the output pixel's place in the input: (i + 0.5)*scale - 0.5 if pixels are squares whose borders
-                   are aligned, i*(H - 1)/(H' - 1) if the corner pixels' centres are (align_corners=True)
+                   are aligned (places before the first pixel's centre count as 0, beyond the last one it is repeated),
+                   i*(H - 1)/(H' - 1) if the corner pixels' centres are (align_corners=True)
     Backward: dy goes back to the same pixels with the same weights:
         nearest    dx = sum of dy over all copies
         bilinear   each dy is shared out to its four pixels by four weights that sum to one

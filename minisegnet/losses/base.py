@@ -15,7 +15,7 @@ import numpy as np
 from kernels import ShapeError, ops_for
 from kernels.shapes import same_dtype
 
-from ..core import check_number, name_error
+from ..core import check_number, name_error, named_init
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -45,9 +45,9 @@ class Loss:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        for name in ("forward", "backward"):
+        for name, wrap in {"__init__": named_init, "forward": _named, "backward": _named}.items():
             if name in vars(cls):
-                setattr(cls, name, _named(vars(cls)[name]))
+                setattr(cls, name, wrap(vars(cls)[name]))
 
     def __call__(self, scores, target=None):
         """The value alone."""
@@ -84,12 +84,13 @@ class Loss:
     # ------------------------------------------------------------------ checking and showing
 
     def check_saved(self, saved, kind):
-        """Raise TypeError unless `saved` is a record of `kind`."""
+        """The record itself, if it is the `kind` that this loss's forward returns; otherwise a TypeError."""
         if not isinstance(saved, kind):
             raise TypeError(
                 f"backward got a {type(saved).__name__} as its saved record, expected the {kind.__name__} "
                 f"that this loss's forward returned; call it as loss.backward(saved, dvalue)"
             )
+        return saved
 
     def children(self):
         """(name, loss) of each loss inside this one; an error's text says which of them failed."""
@@ -162,7 +163,10 @@ def check_weights(name, value, single=False):
     """One weight for each class as a read-only float64 array (C,), or None; with `single` also one number for all."""
     if value is None:
         return None
-    weights = np.array(value, np.float64)
+    try:
+        weights = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a list or array of numbers, got {value!r}") from None
     if weights.ndim != 1 and not (single and weights.ndim == 0):
         raise ShapeError(f"{name} has shape {weights.shape}, expected (C,): one for each class")
     if not (np.isfinite(weights) & (weights >= 0)).all():

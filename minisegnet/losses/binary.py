@@ -64,8 +64,7 @@ class BCEWithLogitsLoss(Loss):
         return self.reduce(np.where(keep, losses, 0), int(keep.sum())), BCEWithLogitsSaved(p, y, keep)
 
     def backward(self, saved, dvalue=1.0):
-        self.check_saved(saved, BCEWithLogitsSaved)
-        p, y, keep = saved
+        p, y, keep = self.check_saved(saved, BCEWithLogitsSaved)
         dlosses = self.reduce_backward(dvalue, int(keep.sum()), p.shape, p.dtype)  # forward: value = reduce(losses)
         weight, pos_weight = self.factors(p)
         # forward: losses = weight * (pos_weight * y * softplus(-scores) + (1 - y) * softplus(scores)), 0 unless kept
@@ -117,8 +116,7 @@ class BCELoss(Loss):
         return self.reduce(losses, losses.size), BCESaved(p, y)
 
     def backward(self, saved, dvalue=1.0):
-        self.check_saved(saved, BCESaved)
-        p, y = saved
+        p, y = self.check_saved(saved, BCESaved)
         dlosses = self.reduce_backward(dvalue, p.size, p.shape, p.dtype)  # forward: value = reduce(losses)
         return dlosses * (p - y) / np.maximum(p * (1 - p), 1e-12)  # forward: losses = -(y*log p + (1 - y)*log(1 - p))
 

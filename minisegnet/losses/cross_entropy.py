@@ -71,8 +71,7 @@ class CrossEntropyLoss(Loss):
         return self.reduce(losses, weight_sum), CrossEntropySaved(p, target, weight_sum)
 
     def backward(self, saved, dvalue=1.0):
-        self.check_saved(saved, CrossEntropySaved)
-        p, target, weight_sum = saved
+        p, target, weight_sum = self.check_saved(saved, CrossEntropySaved)
         dlosses = self.reduce_backward(dvalue, weight_sum, target.shape, p.dtype)  # forward: value = reduce(losses)
         # forward: losses = -Σ_c q[c] * log p[c] of the softmax p
         return ops_for(p).softmax_cross_entropy_backward(

@@ -45,7 +45,7 @@ class DistillationLoss(Loss):
     """
 
     def __init__(self, temperature=2.0, reduction="mean"):
-        self.temperature = check_number("temperature", temperature, 0, open_low=True)
+        self.temperature = check_number("temperature", temperature, 0, np.inf, open_low=True, open_high=True)
         self.reduction = check_reduction(reduction)
 
     def forward(self, scores, target):

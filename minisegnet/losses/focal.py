@@ -51,7 +51,7 @@ class FocalLoss(Loss):
     """
 
     def __init__(self, gamma=2.0, weight=None, ignore_index=-100, reduction="mean"):
-        self.gamma = check_number("gamma", gamma, 0)
+        self.gamma = check_number("gamma", gamma, 0, np.inf, open_high=True)
         self.weight = check_weights("weight", weight)
         self.ignore_index = check_int("ignore_index", ignore_index, minimum=-np.inf)
         self.reduction = check_reduction(reduction)
@@ -68,8 +68,7 @@ class FocalLoss(Loss):
         return self.reduce(w * miss**self.gamma * ce, weight_sum), FocalSaved(p, ce, target, weight_sum)
 
     def backward(self, saved, dvalue=1.0):
-        self.check_saved(saved, FocalSaved)
-        p, ce, target, weight_sum = saved
+        p, ce, target, weight_sum = self.check_saved(saved, FocalSaved)
         dlosses = self.reduce_backward(dvalue, weight_sum, target.shape, p.dtype)  # forward: value = reduce(losses)
         miss = -np.expm1(-ce)
         ce_over_miss = np.divide(ce, miss, out=np.ones_like(ce), where=miss > 0)

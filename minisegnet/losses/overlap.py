@@ -41,7 +41,7 @@ class OverlapLoss(Loss):
         if activation not in ("softmax", "sigmoid"):
             raise ValueError(f"unknown activation {activation!r}, expected softmax or sigmoid")
         self.activation = activation
-        self.smooth = check_number("smooth", smooth, 0)
+        self.smooth = check_number("smooth", smooth, 0, np.inf, open_high=True)
         self.ignore_index = check_int("ignore_index", ignore_index, minimum=-np.inf)
         self.classes = None if classes is None else tuple(check_int("classes", c, 0) for c in classes)
         if self.classes is not None and len(set(self.classes)) != max(len(self.classes), 1):
@@ -60,8 +60,7 @@ class OverlapLoss(Loss):
         return value, OverlapSaved(p, y, keep, ratio, union)
 
     def backward(self, saved, dvalue=1.0):
-        self.check_saved(saved, OverlapSaved)
-        p, y, keep, ratio, union = saved
+        p, y, keep, ratio, union = self.check_saved(saved, OverlapSaved)
         dratio = -check_number("dvalue", dvalue) * self.class_share(p.shape)  # forward: value = Σ share * (1 - ratio)
         # forward: ratio = (gain*overlap + smooth) / union, union = predicted + actual - drop*overlap + smooth
         over_union = np.divide(dratio, union, out=np.zeros_like(union), where=union > EMPTY)

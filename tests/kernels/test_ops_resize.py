@@ -232,3 +232,18 @@ def test_a_dy_of_other_images_raises(ops):
     ):
         with pytest.raises(ShapeError, match=r"^dy has shape \(1, 2, 4, 4\), expected \(1, 3, 4, 4\)$"):
             call()
+
+
+@pytest.mark.parametrize(("size", "count"), [(6, 74), (14, 46), (7, 49)])
+def test_nearest_rounds_the_source_index_as_pytorch_does(ops, torch, size, count):
+    """Here float32 and float64 disagree about which pixel i*size/count falls on."""
+    x = np.arange(float(size)).reshape(1, 1, 1, size)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(x), size=(1, count), mode="nearest").numpy()
+    np.testing.assert_array_equal(ops.upsample_nearest2d_forward(x, (1, count), (1.0, size / count)), expected)
+
+
+def test_nearest_doubles_exactly_whatever_the_factor(ops, torch):
+    x = np.arange(2.0).reshape(1, 1, 1, 2)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(x), scale_factor=(1.0, 2.1), mode="nearest").numpy()
+    assert expected.shape == (1, 1, 1, 4)
+    np.testing.assert_array_equal(ops.upsample_nearest2d_forward(x, (1, 4), (1.0, 1 / 2.1)), expected)

@@ -1,8 +1,11 @@
 """As buggy_layers, for layers without weights (pooling, activations, softmax, dropout) and batch normalisation."""
 
+import math
+
 import numpy as np
 
 from minisegnet.core import Layer, Parameter, as_rng
+from minisegnet.layers import AvgPool2d
 
 # ------------------------------------------------------------------ pooling
 
@@ -83,6 +86,25 @@ class MaxPoolIndexed(MaxPool):
         rows, cols, values = (np.array(column) for column in zip(*places, strict=True))
         dxp[n, c, rows.astype(int), cols.astype(int)] += values
         return self.cropped(dxp, x)
+
+
+class HalvingTies(Layer):
+    """Max pooling 2x2 by reshaping, without attributes: dy goes to all that are as large as the maximum."""
+
+    def forward(self, x):
+        N, C, H, W = x.shape
+        return x.reshape(N, C, H // 2, 2, W // 2, 2).max(axis=(3, 5)), x
+
+    def backward(self, dy, x):
+        def enlarged(a):
+            return a.repeat(2, axis=2).repeat(2, axis=3)
+
+        return (x == enlarged(self.forward(x)[0])) * enlarged(dy)
+
+
+class AvgPoolOblongNotDivided(AvgPool2d):
+    def backward(self, dy, saved):
+        return super().backward(dy * math.prod(self.kernel_size), saved)
 
 
 class AvgPool(Pool):
@@ -311,6 +333,17 @@ class GammaOfBeta(BatchNorm):
 class BetaOfFirstImage(BatchNorm):
     def beta_gradient(self, dy):
         return dy[0].sum(axis=(1, 2))
+
+
+class Standardise(Layer):
+    """A batch normalisation without weights; its mean and variance are treated as constants."""
+
+    def forward(self, x):
+        std = np.sqrt(x.var(axis=(0, 2, 3), keepdims=True) + 1e-8)
+        return (x - x.mean(axis=(0, 2, 3), keepdims=True)) / std, std
+
+    def backward(self, dy, std):
+        return dy / std
 
 
 class EvalLikeTraining(BatchNorm):

@@ -6,7 +6,9 @@ saves is a plain tuple or array.
 
 import numpy as np
 
+from kernels import ops_for
 from minisegnet.core import Layer, Parameter, as_rng
+from minisegnet.layers import Conv2d, ConvTranspose2d
 
 # ------------------------------------------------------------------ convolution
 
@@ -227,16 +229,32 @@ class SignWrong(Conv):
         return -super().weight_gradient(dy, x)
 
 
-class OtherNames(KernelNotFlipped):
-    """The mistake of KernelNotFlipped, in a layer that calls its weights otherwise and has no further attributes."""
-
-    stride, padding, dilation = 2, 1, 1
+class OtherNames(Layer):
+    """The mistake of KernelNotFlipped, in a layer that calls its weights otherwise and keeps its geometry to itself."""
 
     def __init__(self, C, O, k):
         rng = as_rng(7)
         self.filters, self.offset = Parameter(rng.normal(size=(O, C, k, k))), Parameter(rng.normal(size=O))
 
-    weight, bias = property(lambda self: self.filters), property(lambda self: self.offset)
+    def convolution(self):
+        conv = KernelNotFlipped(1, 1, 1, stride=2, padding=1)
+        conv.weight, conv.bias = self.filters, self.offset
+        return conv
+
+    def forward(self, x):
+        return self.convolution().forward(x)
+
+    def backward(self, dy, saved):
+        return self.convolution().backward(dy, saved)
+
+
+class Rotates(Conv2d):
+    """A Conv2d, with any geometry, whose dx takes the rotated kernel."""
+
+    def backward(self, dy, saved):
+        ops, w = ops_for(dy), self.weight.value
+        super().backward(dy, saved)
+        return ops.conv2d_backward_input(dy, w[:, :, ::-1, ::-1], saved.x.shape, *self.geometry())
 
 
 # ------------------------------------------------------------------ transposed convolution
@@ -295,6 +313,15 @@ class TransposeSwapped(ConvTranspose):
         return np.einsum("nc,nors->ocrs", x, window)
 
 
+class TransposeRotates(ConvTranspose2d):
+    """A ConvTranspose2d, with any geometry, whose dx takes the rotated kernel."""
+
+    def backward(self, dy, saved):
+        ops, w = ops_for(dy), self.weight.value
+        super().backward(dy, saved)
+        return ops.conv_transpose2d_backward_input(dy, w[:, :, ::-1, ::-1], saved.x.shape, *self.geometry())
+
+
 # ------------------------------------------------------------------ fully connected
 
 
@@ -325,6 +352,18 @@ class FullyConnected(Layer):
 
 class WeightTransposed(FullyConnected):
     def input_gradient(self, dy):
+        return dy @ self.W.value.T
+
+
+class NoBias(FullyConnected):
+    def __init__(self, I, O):
+        self.W = Parameter(as_rng(7).normal(size=(O, I)))
+
+    def forward(self, x):
+        return x @ self.W.value.T, x
+
+    def backward(self, dy, x):
+        self.W.grad += self.weight_gradient(dy, x)
         return dy @ self.W.value.T
 
 

@@ -31,7 +31,8 @@ def test_help_names_the_options(arguments, capsys):
         ([], "required: COMMAND"),
         (["nonsense"], "invalid choice: 'nonsense'"),
         (["demo", "--steps", "0"], "argument --steps: must be at least 1, got 0"),
-        (["demo", "--width", "wide"], "argument --width: invalid positive value: 'wide'"),
+        (["demo", "--seed", "-1"], "argument --seed: must be at least 0, got -1"),
+        (["demo", "--width", "wide"], "argument --width: must be a whole number, got 'wide'"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, text, capsys):

@@ -409,3 +409,10 @@ def test_modes_reach_every_layer_inside():
 def test_a_batch_norm_used_twice_moves_its_statistics_twice(cls):
     bn = randomised(BatchNorm2d(2)).astype(np.float64)
     assert_agrees(cls(bn, bn), np.random.default_rng(0).standard_normal((2, 2, 3, 4)), np.random.default_rng(1))
+
+
+def test_a_map_of_half_the_size_is_a_missing_layer_and_not_an_odd_size():
+    x = np.ones((1, 1, 4, 4))
+    for kind in (Sum, Concat):
+        with pytest.raises(ShapeError, match="a branch's result is 2x2 pixels, the first one's 4x4"):
+            kind(Identity(), MaxPool2d(2)).forward(x)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minisegnet
-from minisegnet import Layer, Parameter, ShapeError, optim, watch
+from minisegnet import Layer, Parameter, ShapeError, layers, optim, watch
 from minisegnet.core import as_rng, check_array, check_axis, check_dim, check_float, check_int, check_number
 from minisegnet.gradcheck import gradcheck
 from minisegnet.layers import (
@@ -644,3 +644,47 @@ def test_a_parameter_owns_its_array():
     p.value += 5
     np.testing.assert_array_equal(given, 1)
     np.testing.assert_array_equal(other, 0)
+
+
+def test_a_forward_of_any_name_works():
+    class Half(Layer):
+        def halve(self, x):
+            return x / 2, None
+
+        forward = halve
+        backward = lambda self, dy, saved: dy / 2  # noqa: E731
+
+    layer = Half()
+    y, saved = layer.forward(np.ones(2))
+    np.testing.assert_array_equal(y, 0.5)
+    np.testing.assert_array_equal(layer.backward(y, saved), 0.25)
+
+
+def test_parameters_and_layers_in_lists_and_dicts_are_found():
+    class Bag(Layer):
+        def __init__(self):
+            self.weights = [Parameter(np.ones(2)), Parameter(np.zeros(3))]
+            self.parts = {"first": layers.Linear(1, 1), "second": layers.ReLU()}
+
+    assert [name for name, _ in Bag().named_parameters()] == [
+        "weights.0",
+        "weights.1",
+        "parts.first.weight",
+        "parts.first.bias",
+    ]
+
+
+def test_missing_and_wrong_first_arguments_are_named():
+    relu = layers.ReLU()
+    with pytest.raises(TypeError, match=r"^ReLU\(\): missing a required argument: 'x'$"):
+        relu.forward()
+    _, saved = relu.forward(np.ones(2))
+    with pytest.raises(TypeError, match=r"got list; .* \(this was given as dy\)$"):
+        relu.backward([1.0, 2.0], saved)
+
+
+def test_a_large_array_in_place_of_a_number_is_not_printed_whole():
+    with pytest.raises(TypeError, match=r"^Dropout: p must be a number, got an array of shape \(9,\)$"):
+        layers.Dropout(np.ones(9))
+    with pytest.raises(ValueError, match=r"^BatchNorm2d: eps must be in \(0, inf\), got inf$"):
+        layers.BatchNorm2d(2, eps=np.inf)

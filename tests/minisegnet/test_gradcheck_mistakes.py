@@ -46,6 +46,17 @@ CASES = {
     "kernel not flipped, plain": (lambda: bl.KernelNotFlipped(3, 4, 3), normal(*IMAGES), {"x": ROTATED}),
     "kernel flipped twice": (lambda: bl.KernelFlippedTwice(3, 4, 3, 2, 1, 2), normal(*IMAGES), {"x": ROTATED}),
     "other names": (lambda: bl.OtherNames(3, 4, 3), normal(*IMAGES), {"x": ROTATED}),
+    "rotated, oblong": (
+        lambda: bl.Rotates(4, 2, (2, 3), stride=(3, 1), padding=(1, 5), dilation=(1, 2), groups=2, rng=0),
+        normal(1, 4, 6, 5),
+        {"x": ROTATED},
+    ),
+    "rotated, same": (lambda: bl.Rotates(2, 2, 2, padding="same", rng=0), normal(1, 2, 4, 5), {"x": ROTATED}),
+    "transposed, rotated, oblong": (
+        lambda: bl.TransposeRotates(2, 4, (2, 3), (2, 5), (0, 1), output_padding=(1, 3), groups=2, rng=0),
+        normal(1, 2, 3, 2),
+        {"x": "the kernel is rotated by 180 degrees: dx is a plain convolution"},
+    ),
     "dw flipped": (lambda: bl.WeightGradientFlipped(3, 4, 3, 2, 1), normal(*IMAGES), {"weight": ROTATED_DW}),
     "channels swapped": (lambda: bl.ChannelsSwapped(3, 3, 3, 2, 1), normal(*IMAGES), {"x": f"{SWAPPED}: dx[c]"}),
     "dw channels swapped": (
@@ -146,6 +157,11 @@ CASES = {
         normal(3, 4) * [[0], [1], [1]],
         {"W": "it is zero everywhere: backward never adds to it"},  # as is what the first sample alone would give
     ),
+    "no bias, one sample": (
+        lambda: bl.NoBias(3, 3),
+        normal(1, 3),
+        {"x": "the weight is transposed"},
+    ),
     "last sample only": (lambda: bl.LastSampleOnly(4, 2), normal(3, 4), {"W": "only the last sample counts"}),
     "first sample only": (lambda: bl.FirstSampleOnly(4, 2), normal(3, 4), {"W": "only the first sample counts"}),
     "bias of samples": (
@@ -155,6 +171,7 @@ CASES = {
     ),
     # ---- pooling
     "max pool, ties": (lambda: bf.MaxPool(3, 2, 1), TIES, {"x": "every one of several tied maxima"}),
+    "max pool, ties, no attributes": (bf.HalvingTies, TIES, {"x": "every one of several tied maxima"}),
     "max pool, windows": (lambda: bf.MaxPoolOverwrites(3, 2, 1), TWO_IMAGES, {"x": LOST}),
     "max pool, taps": (lambda: bf.MaxPoolOverwritesByTap(3, 1), TWO_IMAGES, {"x": LOST}),
     "max pool, index": (lambda: bf.MaxPoolIndexed(3, 1, 1), TWO_IMAGES, {"x": LOST}),
@@ -168,6 +185,11 @@ CASES = {
     "average pool, border": (lambda: bf.AvgPoolOfPicture(3, 2, 1), TWO_IMAGES, {"x": "at the border it is divided by"}),
     "average pool, no padding": (
         lambda: bf.AvgPoolNotDivided(2, 2),
+        TWO_IMAGES,
+        {"x": "not divided by the window's size"},
+    ),
+    "average pool, oblong": (
+        lambda: bf.AvgPoolOblongNotDivided((3, 6), (2, 1), (1, 3)),
         TWO_IMAGES,
         {"x": "not divided by the window's size"},
     ),
@@ -231,6 +253,11 @@ CASES = {
         {"x": "the factor 1/(1 - p) is missing"},
     ),
     # ---- batch normalisation
+    "no weight and bias": (
+        bf.Standardise,
+        SMALL,
+        {"x": "only the first is there: mean and variance are treated as constants"},
+    ),
     "statistics constant": (
         lambda: bf.StatisticsConstant(4),
         SMALL,
@@ -322,6 +349,13 @@ LOSSES = {
         "it is divided by the sum of the labels' class weights (12), but the value is divided by the number "
         "of labels (5)",
     ),
+    "label smoothing": (
+        bw.Smoothed(),
+        SCORES,
+        LABELS,
+        "it is 5 times too large, and 5 is N (the batch): a factor 1/5 is missing",
+    ),
+    "a strange factor": (bw.OddFactor(), SCORES, LABELS, "it is 1.3 times the right one everywhere"),
     "sum": (
         bw.SumOfLosses(),
         SCORES,

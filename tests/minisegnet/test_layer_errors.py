@@ -7,7 +7,7 @@ import pytest
 from oracle import requires_torch, torch
 
 import kernels
-from minisegnet import Parameter, ShapeError
+from minisegnet import Parameter, ShapeError, layers
 from minisegnet.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -111,7 +111,7 @@ def test_geometry_must_not_be_zero(cls, argument, value):
         (
             lambda: ConvTranspose2d(1, 1, 3, padding="same"),
             TypeError,
-            "ConvTranspose2d: padding must be an integer or a pair of integers, got 'same'",
+            "ConvTranspose2d: padding must be a number or two, got 'same': only Conv2d knows words for it",
         ),
         (
             lambda: ConvTranspose2d(1, 1, 3, stride=2, output_padding=2),
@@ -448,3 +448,24 @@ def test_a_dy_of_the_wrong_shape(layer, x, dy, expected):
     _, saved = layer.forward(images(*x))
     with raises(ShapeError, f"{layer.label()}: dy has shape {dy}, expected {expected}"):
         layer.backward(images(*dy), saved)
+
+
+@pytest.mark.parametrize(
+    ("layer", "other", "shape", "text"),
+    [
+        (layers.Linear(5, 3), layers.Linear(1, 3), (2, 1), r"the saved x has shape \(2, 1\), expected \(2, 5\)"),
+        (
+            layers.BatchNorm2d(3),
+            layers.BatchNorm2d(1),
+            (2, 1, 4, 4),
+            r"the saved x has shape \(2, 1, 4, 4\), expected \(2, 3, 4, 4\)",
+        ),
+    ],
+)
+def test_the_record_of_a_layer_of_another_size_is_refused(layer, other, shape, text):
+    y, saved = other.forward(np.ones(shape, np.float32))
+    before = [p.grad.copy() for p in layer.parameters()]
+    with pytest.raises(ShapeError, match=text):
+        layer.backward(np.ones_like(y), saved)
+    for p, grad in zip(layer.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.grad, grad)

@@ -24,15 +24,18 @@ def test_tutorial_runs(path, tmp_path):
     assert not list(tmp_path.iterdir()), "a tutorial left files behind"
 
 
-def test_code_in_the_readme_runs():
+def test_code_in_the_readme_runs_piece_by_piece():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.S))
-    done = run(["-c", code])
-    assert done.returncode == 0, done.stderr
-    loss = float(done.stdout.split()[0])
-    assert 0 < loss < 0.5
+    outputs = []
+    for code in re.findall(r"```python\n(.*?)```", text, flags=re.S):
+        done = run(["-c", code])
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    training, watching, checking = outputs
+    assert 0 < float(training) < 0.5
+    assert watching.count("forward") == watching.count("backward") == 8
     promised = re.search(r"^    (-> .*)$", text, flags=re.M)[1]
-    assert promised in done.stdout, "the README promises another diagnosis than gradcheck gives"
+    assert promised in checking, "the README promises another diagnosis than gradcheck gives"
 
 
 def test_links_in_the_documents_lead_somewhere():

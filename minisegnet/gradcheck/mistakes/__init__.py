@@ -34,20 +34,17 @@ def diagnose(subject, report):
     """Sentences that say which mistake the failing tensors fit; they admit it where none does."""
     sentences = [contract.text for contract in report.contracts if not (contract.kept or contract.is_consequence)]
     failing = [row for row in report.rows if not row.ok]
-    if not failing:
-        return sentences
+    sentences += [row.problem + general.explain_shape(subject, row) for row in failing if row.problem]
+    failing = [row for row in failing if not row.problem]
     composed = any(True for _ in subject.layer.children())
-    if composed:
+    if composed and failing:
         sentences.append(combining.SENTENCE.format(type(subject.layer).__name__))
         found = combining.mistakes(subject)
         if found:
             return sentences + found
     with np.errstate(all="ignore"):
-        suspects = [s for find in FAMILIES for s in find(subject)]
+        suspects = [s for find in FAMILIES for s in find(subject)] if failing else []
     for row in failing:
-        if row.problem:
-            sentences.append(row.problem + general.explain_shape(subject, row))
-            continue
         named = [s.text for s in suspects if s.tensor == row.name and fits(subject.grads[row.name], s.wrong)]
         named = named or general.mistakes(subject, row) or ([] if composed else [general.unknown(row)])
         sentences += [f"the gradient of {row.name}: {text}" for text in dict.fromkeys(named)]

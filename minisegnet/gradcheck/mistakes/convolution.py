@@ -129,9 +129,9 @@ def one_image(weight, dy, backward_weight, x):
 def conv2d_geometry(subject):
     """(stride, padding, dilation, groups) with which a convolution gives the layer's y, or None: it is none."""
     (_, w), (_, b), x, y = parameter(subject, 4), parameter(subject, 1), subject.x, subject.y
-    if w is None or x.ndim != 4 or y.ndim != 4 or x.shape[1] % w.shape[1]:
+    if w is None or x.ndim != 4 or y.ndim != 4:
         return None
-    groups = x.shape[1] // w.shape[1]
+    groups = x.shape[1] // max(1, w.shape[1])
     for stride, padding, dilation in (attributes(subject.layer), *SIZES):
         geometry = stride, padding, dilation, groups
         shape = computed(lambda g=geometry: conv2d_output_shape(x.shape, w.shape, *g))
@@ -143,9 +143,9 @@ def conv2d_geometry(subject):
 def conv_transpose2d_geometry(subject):
     """The same for a transposed convolution: (stride, padding, output_padding, dilation, groups) or None."""
     (_, w), (_, b), x, y = parameter(subject, 4), parameter(subject, 1), subject.x, subject.y
-    if w is None or x.ndim != 4 or y.ndim != 4 or x.shape[1] != w.shape[0] or y.shape[1] % w.shape[1]:
+    if w is None or x.ndim != 4 or y.ndim != 4:
         return None
-    groups = y.shape[1] // w.shape[1]
+    groups = y.shape[1] // max(1, w.shape[1])
     for stride, padding, dilation in (attributes(subject.layer), *SIZES):
         bare = computed(
             lambda g=(stride, padding, 0, dilation, groups): conv_transpose2d_output_shape(x.shape, w.shape, *g)

@@ -1,6 +1,7 @@
 """Mistakes in the backward pass of max and average pooling."""
 
 import itertools
+import math
 
 import numpy as np
 
@@ -31,12 +32,14 @@ def max_pool2d(subject):
     text = "every one of several tied maxima gets the whole gradient; only the first one in the window may (use argmax)"
     yield Suspect("x", stamp(everyone, x.shape, stride, pads, dilation, "add"), text)
 
+    if all(s > d * (k - 1) for k, s, d in zip(kernel, stride, dilation, strict=True)):
+        return  # no windows overlap
     text = (
         "gradients are lost where windows overlap: a pixel that won several windows gets the sum, `+=` and not `=` "
         "(NumPy's dx[index] += dy also keeps only the last one of equal indices: use np.add.at)"
     )
-    lost = np.zeros((*x.shape[:2], x[0, 0].size if x.size else 0))
-    np.put_along_axis(lost, argmax.reshape(*x.shape[:2], -1), dy.reshape(*x.shape[:2], -1), axis=2)
+    lost = np.zeros((*x.shape[:2], math.prod(x.shape[2:])))
+    np.put_along_axis(lost, argmax.reshape(*lost.shape[:2], -1), dy.reshape(*lost.shape[:2], -1), axis=2)
     yield Suspect("x", lost.reshape(x.shape), text)
     for order in ("windows", "taps"):
         yield Suspect("x", stamp(everyone, x.shape, stride, pads, dilation, order), text)
