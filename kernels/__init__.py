@@ -1,14 +1,14 @@
 """Arrays in, arrays out: the numerical ops of minisegnet, in interchangeable backends.
 
-`table` documents every op once; `reference` has all of them in readable NumPy. A caller asks for the table that owns
-its array and never needs to know which backend that is:
+`table` documents every op once; `reference` has all of them in readable NumPy, `cpu` the hot ones in fast Numba. A
+caller asks for the table that owns its array and never needs to know which backend that is:
 
 >>> import numpy as np, kernels
 >>> x = np.array([[-1.0, 2.0]])
 >>> kernels.ops_for(x).relu_forward(x)
 array([[0., 2.]])
 >>> kernels.available()
-('reference',)
+('cpu', 'reference')
 >>> with kernels.use("reference") as ops:
 ...     print(ops.name)
 reference
@@ -23,12 +23,20 @@ import numpy as np
 from .errors import ShapeError
 from .table import OPS, OpTable
 
-__all__ = ["OPS", "OpTable", "ShapeError", "available", "ops_for", "use"]
+__all__ = ["CONV_RUNGS", "OPS", "OpTable", "ShapeError", "available", "ops_for", "use"]
 
 OWNER = "minisegnet"  # tells this package from others of the same name; `import minisegnet` looks at it
 
-_HOST_BACKENDS = ("reference",)  # the last one is the default
-_current = _HOST_BACKENDS[-1]
+_HOST_BACKENDS = ("cpu", "reference")  # the last one is the default
+_current = (_HOST_BACKENDS[-1], None)  # the backend in use, and the rung of the convolution ladder
+
+CONV_RUNGS = {
+    "loops": "reference.conv_loops",
+    "windows": "reference.conv",
+    "im2col": "cpu.conv_im2col",
+    "parallel": "cpu.conv_parallel",
+    "micro": "cpu.conv",
+}
 
 
 def available():
@@ -41,9 +49,10 @@ def available():
 
 
 @functools.cache
-def _table(name):
-    reference = importlib.import_module(".reference", __name__)
-    return OpTable(name, importlib.import_module(f".{name}", __name__), reference)
+def _table(name, conv=None):
+    modules = [f".{CONV_RUNGS[conv]}"] if conv else []
+    modules += [f".{name}", ".reference"]
+    return OpTable(f"{name}, conv={conv}" if conv else name, *(importlib.import_module(m, __name__) for m in modules))
 
 
 def ops_for(array):
@@ -57,22 +66,27 @@ def ops_for(array):
     TypeError: expected a NumPy array, got list; convert it: np.asarray(x, dtype=np.float32)
     """
     if isinstance(array, np.ndarray):
-        return _table(_current)
-    raise TypeError(f"expected a NumPy array, got {type(array).__name__}; convert it: np.asarray(x, dtype=np.float32)")
+        return _table(*_current)
+    raise TypeError(
+        f"expected a NumPy array, got {type(array).__name__}; convert it: np.asarray(x, dtype=np.float32)"
+    )
 
 
 @contextlib.contextmanager
-def use(name):
+def use(name, conv=None):
     """Within a `with` block, compute on the host with the backend `name` (one of `available()`).
 
-    It holds for the whole process, not only for this thread. Yields the op table; raises ValueError for an unknown
-    name.
+    `conv` takes the convolution from one rung of its ladder (a key of `CONV_RUNGS`; see `kernels.cpu`), to compare
+    them. It holds for the whole process, not only for this thread. Yields the op table; raises ValueError for an
+    unknown name.
     """
     global _current
     if name not in available():
         raise ValueError(f"unknown backend {name!r}; available here: {', '.join(available())}")
-    before, _current = _current, name
+    if conv is not None and conv not in CONV_RUNGS:
+        raise ValueError(f"unknown convolution {conv!r}; the ladder has {', '.join(CONV_RUNGS)}")
+    before, _current = _current, (name, conv)
     try:
-        yield _table(name)
+        yield _table(name, conv)
     finally:
         _current = before

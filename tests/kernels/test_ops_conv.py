@@ -8,9 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from op_cases import batches, close, drawn, pairs, torch_gradients
 
+import kernels
 from kernels import ShapeError
 from kernels.reference import conv_loops
 from kernels.shapes import conv2d_output_shape, conv_transpose2d_output_shape
+
+RUNGS = [("reference", None), ("cpu", None), *(("cpu", rung) for rung in ("windows", "im2col", "parallel"))]
+
+
+@pytest.fixture(params=RUNGS, ids=lambda rung: "-".join(filter(None, rung)), scope="module")
+def ops(request):
+    """The op table of each backend, and of each rung of the convolution ladder (all are held against `loops`)."""
+    name, conv = request.param
+    with kernels.use(name, conv=conv) as table:
+        yield table
+
 
 # ------------------------------------------------------------------ by hand
 

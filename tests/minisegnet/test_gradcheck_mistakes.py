@@ -570,3 +570,16 @@ def test_a_wrong_term_of_a_weighted_sum_is_named():
     assert not report
     assert [name for name, _ in report.guilty] == ["WeightedSum.losses.1"]
     assert "the derivative of d² is 2*d" in report.guilty[0][1].diagnosis[0]
+
+
+def test_a_mean_over_the_pixels_of_a_smaller_y_is_named():
+    class MeanBias(layers.Conv2d):
+        def backward(self, dy, saved):
+            dx = super().backward(dy, saved)
+            self.bias.grad += dy.mean(axis=(0, 2, 3)) - dy.sum(axis=(0, 2, 3))
+            return dx
+
+    x = np.random.default_rng(1).normal(size=(2, 2, 8, 8))
+    report = gradcheck(MeanBias(2, 3, 3, stride=2, padding=1, rng=0), x)
+    assert not report
+    assert "32 times too small, and 32 is N*H'*W' (all pixels of y)" in report.diagnosis[0]

@@ -75,6 +75,9 @@ def sizes(subject):
     counts = {"N (the batch)": shape[0] if shape else 1, "C (the channels)": shape[1] if len(shape) > 1 else 1}
     counts["H*W (the pixels)"] = math.prod(shape[2:])
     counts["N*H*W (all pixels)"] = math.prod(shape[:1] + shape[2:]) if len(shape) > 2 else 1
+    if len(shape) > 2 and subject.y.ndim > 2 and subject.y.shape[2:] != shape[2:]:
+        counts["H'*W' (the pixels of y)"] = math.prod(subject.y.shape[2:])
+        counts["N*H'*W' (all pixels of y)"] = shape[0] * math.prod(subject.y.shape[2:])
     counts["the number of entries of x"] = subject.x.size if len(shape) > 1 else 1
     counts["the kernel's area"] = math.prod(pair_of(subject.layer, "kernel_size", 1))
     return counts

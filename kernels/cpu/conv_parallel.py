@@ -1,0 +1,119 @@
+"""Rung 4 of the convolution ladder: the textbook's loops, compiled, on all cores.
+
+Each thread owns whole output rows, so nobody waits for anybody. The innermost loop runs along a row, where neighbours
+in memory are neighbours in the picture: that is what lets the compiler use vector instructions. For each tap it adds
+`weight * row of x` to `row of y`; both rows stay in the cache, but the sums travel there and back once for each tap.
+Rung 5 keeps them in registers.
+"""
+
+import numpy as np
+from numba import prange
+
+from ..shapes import check_rank, check_shape, conv2d_output_shape, pads, pair, same_dtype
+from .arrays import plain
+from .jit import jit, parallel
+
+
+def conv2d_forward(x, w, b, stride, padding, dilation, groups):
+    dtype = same_dtype(x=x, w=w, b=b)
+    check_rank("x", x, 4, "(N, C, H, W)")
+    check_rank("w", w, 4, "(O, C/groups, kH, kW)")
+    y = np.empty(conv2d_output_shape(x.shape, w.shape, stride, padding, dilation, groups), dtype)
+    if b is not None:
+        check_shape("b", b, (len(w),))
+    bias = np.zeros(len(w), dtype) if b is None else plain(b)
+    forward(y, plain(x), plain(w), bias, pair(stride), pads_before(padding), pair(dilation), groups)
+    return y
+
+
+@parallel
+def forward(y, x, w, bias, stride, before, dilation, groups):
+    N, O, rows, cols = y.shape
+    C, H, W = x.shape[1:]
+    for item in prange(N * O * rows):
+        n, o, i = np.int64(item) // (O * rows), np.int64(item) // rows % O, np.int64(item) % rows
+        y[n, o, i] = bias[o]
+        first = o // (O // groups) * (C // groups)
+        for c in range(C // groups):
+            for r in range(w.shape[2]):
+                row = i * stride[0] + r * dilation[0] - before[0]
+                if 0 <= row < H:
+                    for s in range(w.shape[3]):
+                        shift = s * dilation[1] - before[1]
+                        start, stop = inside(shift, stride[1], cols, W)
+                        weight = w[o, c, r, s]
+                        for j in range(start, stop):
+                            y[n, o, i, j] += weight * x[n, first + c, row, j * stride[1] + shift]
+
+
+def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):
+    dtype = same_dtype(dy=dy, w=w)
+    check_rank("w", w, 4, "(O, C/groups, kH, kW)")
+    check_shape("dy", dy, conv2d_output_shape(x_shape, w.shape, stride, padding, dilation, groups))
+    dx = np.zeros(x_shape, dtype)
+    backward_input(dx, plain(dy), plain(w), pair(stride), pads_before(padding), pair(dilation), groups)
+    return dx
+
+
+@parallel
+def backward_input(dx, dy, w, stride, before, dilation, groups):
+    N, C, H, W = dx.shape
+    O, rows, cols = dy.shape[1:]
+    per_group = C // groups
+    for item in prange(N * C * H):
+        n, c, a = np.int64(item) // (C * H), np.int64(item) // H % C, np.int64(item) % H
+        group = c // per_group
+        for o in range(group * (O // groups), (group + 1) * (O // groups)):
+            for r in range(w.shape[2]):
+                up = a + before[0] - r * dilation[0]  # forward read row a for output row up/stride
+                if up >= 0 and up % stride[0] == 0 and up // stride[0] < rows:
+                    for s in range(w.shape[3]):
+                        shift = s * dilation[1] - before[1]
+                        start, stop = inside(shift, stride[1], cols, W)
+                        weight = w[o, c % per_group, r, s]
+                        for j in range(start, stop):
+                            dx[n, c, a, j * stride[1] + shift] += weight * dy[n, o, up // stride[0], j]
+
+
+def conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups):
+    dtype = same_dtype(dy=dy, x=x)
+    check_rank("x", x, 4, "(N, C, H, W)")
+    check_shape("dy", dy, conv2d_output_shape(x.shape, w_shape, stride, padding, dilation, groups))
+    dw = np.empty(w_shape, dtype)
+    backward_weight(dw, plain(dy), plain(x), pair(stride), pads_before(padding), pair(dilation), groups)
+    return dw
+
+
+@parallel
+def backward_weight(dw, dy, x, stride, before, dilation, groups):
+    O, per_group, kH, kW = dw.shape
+    N, _, rows, cols = dy.shape
+    H, W = x.shape[2:]
+    for item in prange(O * per_group):
+        o, k = np.int64(item) // per_group, np.int64(item) % per_group
+        c = o // (O // groups) * per_group + k
+        for r in range(kH):
+            for s in range(kW):
+                shift = s * dilation[1] - before[1]
+                start, stop = inside(shift, stride[1], cols, W)
+                total = x.dtype.type(0)
+                for n in range(N):
+                    for i in range(rows):
+                        row = i * stride[0] + r * dilation[0] - before[0]
+                        if 0 <= row < H:
+                            for j in range(start, stop):
+                                total += dy[n, o, i, j] * x[n, c, row, j * stride[1] + shift]
+                dw[o, k, r, s] = total
+
+
+def pads_before(padding):
+    """The rows of padding above and the columns on the left."""
+    (top, _), (left, _) = pads(padding)
+    return top, left
+
+
+@jit
+def inside(shift, stride, count, size):
+    """The outputs start..stop-1 of `count` for which j*stride + shift lies within 0..size-1."""
+    start = min(count, max(0, -(shift // stride)))
+    return start, max(start, min(count, (size - 1 - shift) // stride + 1))

@@ -1,0 +1,60 @@
+"""Adding maps up and joining them along the channels. Splitting falls back to `reference`: it only makes views."""
+
+import math
+
+import numpy as np
+from numba import prange
+
+from ..errors import ShapeError
+from ..reference import join as reference
+from ..shapes import check_shape, same_dtype
+from .arrays import PIECE, plain
+from .jit import parallel
+
+
+def add_forward(arrays):
+    if len(arrays) != 2:
+        return reference.add_forward(arrays)
+    a, b = arrays
+    same_dtype(**{"branch 0": a, "branch 1": b})
+    check_shape("branch 1", b, a.shape)
+    a, b = plain(a), plain(b)
+    y = np.empty_like(a)
+    add(y.reshape(-1), a.reshape(-1), b.reshape(-1))
+    return y
+
+
+@parallel
+def add(y, a, b):
+    for piece in prange(-(-len(y) // PIECE)):
+        part = slice(piece * PIECE, (piece + 1) * PIECE)
+        out, left, right = y[part], a[part], b[part]
+        for i in range(len(out)):
+            out[i] = left[i] + right[i]
+
+
+def concat_forward(arrays):
+    dtype = same_dtype(**{f"branch {i}": a for i, a in enumerate(arrays)})
+    N, _, *rest = arrays[0].shape
+    for i, a in enumerate(arrays):
+        if (a.shape[0], *a.shape[2:]) != (N, *rest):
+            raise ShapeError(f"branch {i} has shape {a.shape}, expected {(N, 'any', *rest)}, as branch 0 has")
+    y = np.empty((N, sum(a.shape[1] for a in arrays), *rest), dtype)
+    start, pixels = 0, math.prod(rest)
+    for a in arrays:
+        copy_block(y.reshape(N, y.shape[1] * pixels), plain(a).reshape(N, a.shape[1] * pixels), start * pixels)
+        start += a.shape[1]
+    return y
+
+
+@parallel
+def copy_block(y, x, start):
+    """y[:, start : start + numbers of x] = x: in each image, a branch's channels lie in one block."""
+    N, size = x.shape
+    pieces = -(-size // PIECE)
+    for item in prange(N * pieces):
+        n, first = np.int64(item) // pieces, np.int64(item) % pieces * PIECE
+        row = x[n, first : first + PIECE]
+        out = y[n, start + first : start + first + len(row)]
+        for i in range(len(row)):
+            out[i] = row[i]

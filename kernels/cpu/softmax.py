@@ -1,0 +1,173 @@
+"""Softmax cross-entropy, fused: the scores are read from memory once, and what happens to them stays in the cache.
+
+Pixels are taken in chunks. Within a chunk the channels are the outer loop and the pixels, which are neighbours in
+memory, the inner one, so that the compiler turns each inner loop into vector instructions. Sums are in float64.
+"""
+
+import math
+
+import numpy as np
+from numba import prange, types
+from numba.extending import overload
+
+from ..reference.softmax import check_target
+from ..shapes import check_shape, same_dtype
+from .arrays import plain
+from .jit import FAST, jit, parallel
+
+CHUNK = 512  # pixels: even with a hundred classes, scores and p of a chunk fit into a usual L2 cache
+
+
+def softmax_cross_entropy_forward(scores, target, weight, ignore_index, label_smoothing):
+    dtype = same_dtype(scores=scores, weight=weight)
+    check_target(scores, target, weight, ignore_index)
+    losses, p = np.empty(target.shape, dtype), np.empty(scores.shape, dtype)
+    q = shares(scores.shape[1], weight, label_smoothing)
+    probabilities(per_pixel(losses), per_class(p), per_class(plain(scores)), labels(target), int(ignore_index), *q)
+    return losses, p
+
+
+def softmax_cross_entropy_backward(dlosses, p, target, weight, ignore_index, label_smoothing):
+    one_each = np.ndim(dlosses) > 0
+    dtype = same_dtype(dlosses=dlosses if one_each else None, p=p, weight=weight)
+    check_target(p, target, weight, ignore_index)  # a label out of range would write where it must not
+    if one_each:
+        check_shape("dlosses", dlosses, target.shape)
+    else:
+        dlosses = np.full(target.shape, dlosses, dtype)
+    dscores = np.empty(p.shape, dtype)
+    q = shares(p.shape[1], weight, label_smoothing)
+    gradient(per_class(dscores), per_pixel(plain(dlosses)), per_class(plain(p)), labels(target), int(ignore_index), *q)
+    return dscores
+
+
+def shares(classes, weight, label_smoothing):
+    """The two parts of q, (C,) each in float64: of the label's own class, and of any class."""
+    w = np.ones(classes) if weight is None else weight.astype(np.float64)
+    return (1 - label_smoothing) * w, label_smoothing / classes * w
+
+
+def per_class(a):
+    """(N, C, ...) as (N, C, pixels)."""
+    return a.reshape(*a.shape[:2], math.prod(a.shape[2:]))
+
+
+def per_pixel(a):
+    """(N, ...) as (N, pixels)."""
+    return a.reshape(len(a), math.prod(a.shape[1:]))
+
+
+def labels(target):
+    """target as (N, pixels) in the one integer type that the kernels are compiled for."""
+    return per_pixel(plain(target.astype(np.int64, copy=False)))
+
+
+@parallel
+def probabilities(losses, p, scores, target, ignored, own, any_class):
+    """p = softmax of the scores; losses = own[t]*nll[t] + sum over c of any_class[c]*nll[c], where nll = -log p."""
+    N, C, pixels = scores.shape
+    chunks = -(-pixels // CHUNK)
+    for item in prange(N * chunks):
+        n, start = np.int64(item) // chunks, np.int64(item) % chunks * CHUNK
+        stop = min(pixels, start + CHUNK)
+        chunk_of_probabilities(losses[n], p[n], scores[n], target[n], start, stop, ignored, own, any_class)
+
+
+@jit
+def chunk_of_probabilities(losses, p, scores, target, start, stop, ignored, own, any_class):
+    """The largest score of a pixel is taken off all its scores, which changes nothing, and no exp can overflow:
+
+    p[c] = exp(x[c] - peak) / total, -log p[c] = log(total) + peak - x[c], total = sum over c of exp(x[c] - peak).
+    """
+    size = stop - start
+    peak, share = np.full(size, -np.inf, scores.dtype), np.empty(size, scores.dtype)
+    total, smooth = np.zeros(size), np.zeros(size)
+    for c in range(len(scores)):
+        x = scores[c, start:stop]
+        for i in range(size):
+            peak[i] = x[i] if x[i] > peak[i] else peak[i]
+    for c in range(len(scores)):
+        x, y = scores[c, start:stop], p[c, start:stop]
+        for i in range(size):
+            y[i] = exp(x[i] - peak[i])
+        for i in range(size):
+            total[i] += y[i]
+        if any_class[c] != 0:  # where a share is 0 nothing is added, also where -log p is infinite: 0 * inf is NaN
+            for i in range(size):
+                smooth[i] += any_class[c] * (peak[i] - x[i])
+    for i in range(size):
+        share[i] = 1 / total[i]
+    for c in range(len(scores)):
+        y = p[c, start:stop]
+        for i in range(size):
+            y[i] *= share[i]
+    every = any_class.sum()
+    for i in range(size):
+        t, loss = target[start + i], 0.0
+        if t != ignored:
+            if own[t] != 0:
+                loss += own[t] * (np.log(total[i]) + (peak[i] - scores[t, start + i]))
+            if every != 0:
+                loss += every * np.log(total[i]) + smooth[i]
+        losses[start + i] = loss
+
+
+def exp(x):
+    """exp of a number x <= 0, for compiled code: NumPy's is a call for each number, this one runs on vectors.
+
+    exp(x) = 2^n * exp(r) with n = round(x / ln 2), so that |r| <= ln(2)/2 and a few terms of the Taylor series do; 2^n
+    is written right into the exponent bits of a floating number. Below `lowest`, where that would not fit, it is 0.
+    """
+    raise NotImplementedError("exp is for compiled code; use np.exp elsewhere")
+
+
+@overload(exp, jit_options={"fastmath": FAST})
+def exp_of_type(x):
+    """The same formula with the constants of x's type."""
+    if x == types.float32:
+        real, integer, bias, mantissa, lowest, degree = np.float32, np.int32, 127, 23, -87, 7
+    else:
+        real, integer, bias, mantissa, lowest, degree = np.float64, np.int64, 1023, 52, -708, 11
+    ln2, per_ln2, zero, lowest = real(math.log(2)), real(1 / math.log(2)), real(0), real(lowest)
+    series = tuple(real(1 / math.factorial(k)) for k in range(degree, -1, -1))
+
+    def compiled(x):
+        inside = x if x > lowest else lowest  # so it is for a NaN, which has no n
+        n = np.rint(inside * per_ln2)
+        r, total = inside - n * ln2, zero
+        for coefficient in series:
+            total = total * r + coefficient
+        power = integer((integer(np.int32(n)) + bias) << mantissa).view(real)
+        return total * power if x > lowest else x if x != x else zero
+
+    return compiled
+
+
+@parallel
+def gradient(dscores, dlosses, p, target, ignored, own, any_class):
+    """dscores[c] = dlosses * (p[c] * sum over k of q[k] - q[c]), q[c] = own[c]*(c == t) + any_class[c]."""
+    N, C, pixels = p.shape
+    chunks = -(-pixels // CHUNK)
+    for item in prange(N * chunks):
+        n, start = np.int64(item) // chunks, np.int64(item) % chunks * CHUNK
+        stop = min(pixels, start + CHUNK)
+        chunk_of_gradient(dscores[n], dlosses[n], p[n], target[n], start, stop, ignored, own, any_class)
+
+
+@jit
+def chunk_of_gradient(dscores, dlosses, p, target, start, stop, ignored, own, any_class):
+    size, every = stop - start, any_class.sum()
+    valid, sum_of_q = np.zeros(size, np.bool_), np.zeros(size)
+    for i in range(size):
+        t = target[start + i]
+        if t != ignored:
+            valid[i], sum_of_q[i] = True, every + own[t]
+    dloss = dlosses[start:stop]
+    for c in range(len(p)):
+        y, dx = p[c, start:stop], dscores[c, start:stop]
+        for i in range(size):
+            dx[i] = dloss[i] * (y[i] * sum_of_q[i] - any_class[c]) if valid[i] else 0.0
+    for i in range(size):  # and once more where c is the label
+        t = target[start + i]
+        if t != ignored:
+            dscores[t, start + i] = dloss[i] * (p[t, start + i] * sum_of_q[i] - any_class[t] - own[t])
