@@ -67,9 +67,7 @@ def ops_for(array):
     """
     if isinstance(array, np.ndarray):
         return _table(*_current)
-    raise TypeError(
-        f"expected a NumPy array, got {type(array).__name__}; convert it: np.asarray(x, dtype=np.float32)"
-    )
+    raise TypeError(f"expected a NumPy array, got {type(array).__name__}; convert it: np.asarray(x, dtype=np.float32)")
 
 
 @contextlib.contextmanager
