@@ -341,6 +341,14 @@ def name_error(error, layer):
     error.args = (f"{where}{error.failed.label()}: {error.text}",)
 
 
+def arrays_in(record):
+    """All arrays in nested tuples, lists and dicts, such as a saved record."""
+    if isinstance(record, np.ndarray):
+        return [record]
+    items = record.values() if isinstance(record, dict) else record if isinstance(record, (tuple, list)) else ()
+    return [array for item in items for array in arrays_in(item)]
+
+
 # ------------------------------------------------------------------ checks
 
 

@@ -62,7 +62,17 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def step(self):
-        """Take one step with the gradients that the backward passes have added up."""
+        """Take one step with the gradients that the backward passes have added up.
+
+        Nothing is changed unless every gradient fits its value.
+        """
+        for i, parameter in enumerate(self.params):
+            if getattr(parameter.grad, "shape", None) != parameter.shape:
+                got = getattr(parameter.grad, "shape", type(parameter.grad).__name__)
+                raise ShapeError(
+                    f"{type(self).__name__}: the gradient of parameter {i} is {got}, expected an array of shape "
+                    f"{parameter.shape}; backward passes must add to it: parameter.grad += ..."
+                )
         for arrays in self.buffers.values():
             for i, (array, parameter) in enumerate(zip(arrays, self.params, strict=True)):
                 if array.dtype != parameter.dtype:

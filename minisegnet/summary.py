@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .core import Parameter, watch
+from .core import Parameter, arrays_in, watch
 
 
 class SummaryRow(NamedTuple):
@@ -92,7 +92,7 @@ def summarise(net, input_shape):
     def note(layer, pass_, inputs, result):
         y, saved = result
         own = {id(p): p.size for p in vars(layer).values() if isinstance(p, Parameter) and id(p) not in counted}
-        arrays = {id(a): a for a in flatten(saved) if id(a) not in kept}
+        arrays = {id(a): a for a in arrays_in(saved) if id(a) not in kept}
         counted.update(own)
         kept.update(arrays)
         if own or arrays or not list(layer.children()):
@@ -111,12 +111,3 @@ def summarise(net, input_shape):
         for layer, training in modes:
             layer.training = training
     return Summary(tuple(input_shape), rows)
-
-
-def flatten(saved):
-    """All arrays in a tree of saved records."""
-    if isinstance(saved, np.ndarray):
-        yield saved
-    elif isinstance(saved, tuple):
-        for item in saved:
-            yield from flatten(item)

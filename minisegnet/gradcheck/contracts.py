@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..core import arrays_in
 from .report import Contract
 
 
@@ -26,14 +27,6 @@ def same(a, b):
 
 def all_same(these, those):
     return len(these) == len(those) and all(same(a, b) for a, b in zip(these, those, strict=True))
-
-
-def arrays_in(record):
-    """All arrays in nested tuples, lists and dicts."""
-    if isinstance(record, np.ndarray):
-        return [record]
-    items = record.values() if isinstance(record, dict) else record if isinstance(record, (tuple, list)) else ()
-    return [array for item in items for array in arrays_in(item)]
 
 
 def copies(subject):

@@ -12,11 +12,32 @@ from ..core import Layer, Parameter, as_rng, check_float, check_int
 from ..init import kaiming_uniform, uniform
 
 
+class Convolution(Layer):
+    """What both convolutions have in common: channels, kernel, stride, dilation and groups, checked."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride, dilation, groups):
+        self.in_channels = check_int("in_channels", in_channels)
+        self.out_channels = check_int("out_channels", out_channels)
+        self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
+        self.dilation, self.groups = pair(dilation, "dilation"), check_int("groups", groups)
+        check_groups(self.in_channels, self.out_channels, self.groups)
+
+    def config(self):
+        """Channels and kernel, then whatever differs from the defaults."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={brief(self.kernel_size)}"
+        defaults = {"stride": (1, 1), "padding": (0, 0), "output_padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        for name, default in defaults.items():
+            value = getattr(self, name, default)
+            if value != default:
+                text += f", {name}={brief(value)!r}"
+        return text + ("" if self.bias is not None else ", bias=False")
+
+
 class Conv2dSaved(NamedTuple):
     x: np.ndarray  # dw needs the input; dx needs only the weights
 
 
-class Conv2d(Layer):
+class Conv2d(Convolution):
     """2-D convolution (in truth a cross-correlation: the kernel is not flipped).
 
     Forward, with xp = x padded by zeros:
@@ -73,11 +94,7 @@ class Conv2d(Layer):
         rng=None,
         dtype=np.float32,
     ):
-        self.in_channels = check_int("in_channels", in_channels)
-        self.out_channels = check_int("out_channels", out_channels)
-        self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-        self.dilation, self.groups = pair(dilation, "dilation"), check_int("groups", groups)
-        check_groups(self.in_channels, self.out_channels, self.groups)
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
         self.padding = padding if isinstance(padding, str) else pair(padding, "padding", 0)
         conv_pads(self.padding, self.kernel_size, self.stride, self.dilation)  # raises for padding that can't be
         w_shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
@@ -110,15 +127,12 @@ class Conv2d(Layer):
     def multiply_adds(self, x_shape, y_shape):
         return math.prod(y_shape) * math.prod(self.weight.shape[1:])  # each y is a sum over one channel's kernel
 
-    def config(self):
-        return conv_config(self)
-
 
 class ConvTranspose2dSaved(NamedTuple):
     x: np.ndarray
 
 
-class ConvTranspose2d(Layer):
+class ConvTranspose2d(Convolution):
     """Transposed convolution: the linear map of a convolution, read backwards. It enlarges maps by learning how.
 
     Forward: every input pixel stamps the kernel, times its value, onto the output; overlapping stamps add:
@@ -162,11 +176,7 @@ class ConvTranspose2d(Layer):
         rng=None,
         dtype=np.float32,
     ):
-        self.in_channels = check_int("in_channels", in_channels)
-        self.out_channels = check_int("out_channels", out_channels)
-        self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-        self.dilation, self.groups = pair(dilation, "dilation"), check_int("groups", groups)
-        check_groups(self.in_channels, self.out_channels, self.groups)
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
         if isinstance(padding, str):
             raise TypeError(f"padding must be a number or two, got {padding!r}: only Conv2d knows words for it")
         self.padding = pair(padding, "padding", 0)
@@ -197,9 +207,6 @@ class ConvTranspose2d(Layer):
     def multiply_adds(self, x_shape, y_shape):
         return math.prod(x_shape) * math.prod(self.weight.shape[1:])  # each x is stamped once per kernel weight
 
-    def config(self):
-        return conv_config(self)
-
 
 def conv_pads(padding, kernel, stride, dilation):
     """Padding as ((top, bottom), (left, right)), with the words "same" and "valid" turned into numbers."""
@@ -223,17 +230,6 @@ def starting_weights(w_shape, out_channels, bias, rng, dtype):
         return weight, None
     bound = 1 / math.sqrt(math.prod(w_shape[1:]))
     return weight, Parameter(uniform((out_channels,), -bound, bound, rng=rng, dtype=dtype))
-
-
-def conv_config(layer):
-    """Channels and kernel, then whatever differs from the defaults."""
-    text = f"{layer.in_channels}, {layer.out_channels}, kernel_size={brief(layer.kernel_size)}"
-    defaults = {"stride": (1, 1), "padding": (0, 0), "output_padding": (0, 0), "dilation": (1, 1), "groups": 1}
-    for name, default in defaults.items():
-        value = getattr(layer, name, default)
-        if value != default:
-            text += f", {name}={brief(value)!r}"
-    return text + ("" if layer.bias is not None else ", bias=False")
 
 
 def brief(value):

@@ -436,3 +436,15 @@ def test_a_net_converted_after_its_optimiser_was_made(name):
     net.astype(np.float32)
     optimizer.step()
     assert optimizer.step_count == 1
+
+
+@pytest.mark.parametrize(("grad", "got"), [(None, "NoneType"), (np.zeros(3), r"\(3,\)")])
+def test_a_gradient_that_does_not_fit_is_named_and_nothing_is_stepped(grad, got):
+    first, second = Parameter(np.ones(2)), Parameter(np.ones(2))
+    first.grad += 1
+    second.grad = grad
+    optimiser = optim.SGD([first, second], lr=1)
+    with pytest.raises(ShapeError, match=rf"^SGD: the gradient of parameter 1 is {got}, expected an array of shape"):
+        optimiser.step()
+    np.testing.assert_array_equal(first.value, 1)
+    assert optimiser.step_count == 0

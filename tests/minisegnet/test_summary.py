@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minisegnet import Layer, ShapeError
+from minisegnet.core import arrays_in
 from minisegnet.layers import (
     BatchNorm2d,
     Concat,
@@ -21,7 +22,7 @@ from minisegnet.layers import (
     Sum,
     Tanh,
 )
-from minisegnet.summary import Summary, SummaryRow, flatten, in_units, summarise
+from minisegnet.summary import Summary, SummaryRow, in_units, summarise
 
 
 def test_a_small_net_counted_by_hand():
@@ -59,7 +60,7 @@ def test_saved_bytes_is_the_memory_of_the_record(dtype):
         SameSize(Conv2d(5, 1, 2, stride=2)),
     ).astype(dtype)
     x = np.zeros((1, 2, 5, 7), dtype)
-    arrays = {id(a): a for a in flatten(net.eval().forward(x)[1])}
+    arrays = {id(a): a for a in arrays_in(net.eval().forward(x)[1])}
     table = net.summary(x.shape)
     assert table.saved_bytes == sum(a.nbytes for a in arrays.values())
     assert table.parameters == sum(p.size for p in net.parameters())
@@ -170,9 +171,9 @@ def test_units(number, text):
     assert in_units(number) == text
 
 
-def test_flatten_finds_every_array_of_a_record():
+def test_arrays_in_finds_every_array_of_a_record():
     a, b, c = np.ones(1), np.ones(2), np.ones(3)
-    assert [x.size for x in flatten((a, (), (None, (b, "text")), 3, (c,)))] == [1, 2, 3]
+    assert [x.size for x in arrays_in((a, (), (None, (b, "text")), 3, (c,)))] == [1, 2, 3]
 
 
 def test_summarise_gives_a_summary():
