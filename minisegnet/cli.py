@@ -22,7 +22,7 @@ def parser():
 
     demo = commands.add_parser(
         "demo",
-        help="train a small U-Net on generated pictures, in about a minute",
+        help="train a small U-Net on generated pictures, in less than a minute",
         description="Checks the gradients of a small U-Net, trains it on pictures generated in code, prints the "
         "falling loss and writes two pictures. Needs no data and opens no window.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
