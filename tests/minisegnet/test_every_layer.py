@@ -10,9 +10,9 @@ from layer_cases import CASES
 from oracle import assert_agrees, requires_torch, torch
 
 from minisegnet import ShapeError, layers
+from minisegnet.core import arrays_in
 from minisegnet.gradcheck import gradcheck
 from minisegnet.layers import BatchNorm2d, Dropout, Identity, Sequential, Sum
-from minisegnet.summary import flatten
 
 
 def every(cases=CASES):
@@ -125,7 +125,7 @@ def test_any_layout_gives_the_same_and_nothing_is_modified(case, layout):
     x_memory = memory(x)
     y, saved = layer.forward(x)
     dy = layout(np.random.default_rng(2).standard_normal(y.shape))
-    dy_memory, y_before, kept = memory(dy), y.copy(), [a.copy() for a in flatten(saved)]
+    dy_memory, y_before, kept = memory(dy), y.copy(), [a.copy() for a in arrays_in(saved)]
     dx = layer.backward(dy, saved)
 
     for found, expected in zip([y, dx, *(p.grad for p in layer.parameters())], plain, strict=True):
@@ -133,7 +133,7 @@ def test_any_layout_gives_the_same_and_nothing_is_modified(case, layout):
     np.testing.assert_array_equal(memory(x), x_memory)
     np.testing.assert_array_equal(memory(dy), dy_memory)
     np.testing.assert_array_equal(y, y_before)
-    for now, before in zip(flatten(saved), kept, strict=True):
+    for now, before in zip(arrays_in(saved), kept, strict=True):
         np.testing.assert_array_equal(now, before)
     for p, value in zip(layer.parameters(), values, strict=True):
         np.testing.assert_array_equal(p.value, value)
