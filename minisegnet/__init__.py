@@ -18,7 +18,7 @@ if getattr(kernels, "OWNER", None) != "minisegnet":
 
 from kernels import ShapeError
 
-from . import init, layers, losses, optim, schedules
+from . import init, layers, losses, models, optim, schedules
 from ._version import __version__
 from .combine import Concat, PoolUnpool, SameSize, Sequential, Sum
 from .core import Layer, Parameter, watch
@@ -36,6 +36,7 @@ __all__ = [
     "init",
     "layers",
     "losses",
+    "models",
     "optim",
     "schedules",
     "watch",
