@@ -1,13 +1,14 @@
 """Arrays in, arrays out: the numerical ops of minisegnet, in interchangeable backends.
 
-`table` documents every op once; `reference` has all of them in readable NumPy, `cpu` the hot ones in fast Numba. A
-caller asks for the table that owns its array and never needs to know which backend that is:
+`table` documents every op once; `reference` has all of them in readable NumPy, `cpu` the hot ones in fast Numba, which
+compiles each when it is first called. A caller asks for the table that owns its array and never needs to know which
+backend that is:
 
 >>> import numpy as np, kernels
 >>> x = np.array([[-1.0, 2.0]])
 >>> kernels.ops_for(x).relu_forward(x)
 array([[0., 2.]])
->>> kernels.available()
+>>> kernels.available()  # the first one is the default
 ('cpu', 'reference')
 >>> with kernels.use("reference") as ops:
 ...     print(ops.name)
@@ -17,18 +18,30 @@ reference
 import contextlib
 import functools
 import importlib
+import types
 
 import numpy as np
 
 from .errors import ShapeError
 from .table import OPS, OpTable
+from .threads import get_num_threads, set_num_threads
 
-__all__ = ["CONV_RUNGS", "OPS", "OpTable", "ShapeError", "available", "ops_for", "use"]
+__all__ = [
+    "CONV_RUNGS",
+    "OPS",
+    "OpTable",
+    "ShapeError",
+    "available",
+    "get_num_threads",
+    "ops_for",
+    "set_num_threads",
+    "use",
+]
 
 OWNER = "minisegnet"  # tells this package from others of the same name; `import minisegnet` looks at it
 
-_HOST_BACKENDS = ("cpu", "reference")  # the last one is the default
-_current = (_HOST_BACKENDS[-1], None)  # the backend in use, and the rung of the convolution ladder
+_HOST_BACKENDS = ("cpu", "reference")  # the first one is the default
+_current = (_HOST_BACKENDS[0], None)  # the backend in use, and the rung of the convolution ladder
 
 CONV_RUNGS = {
     "loops": "reference.conv_loops",
@@ -36,11 +49,12 @@ CONV_RUNGS = {
     "im2col": "cpu.conv_im2col",
     "parallel": "cpu.conv_parallel",
     "micro": "cpu.conv",
+    "winograd": "cpu.winograd",
 }
 
 
 def available():
-    """Names of the backends that can be used on this machine.
+    """Names of the backends that can be used on this machine, the default first.
 
     >>> "reference" in available()
     True
@@ -50,9 +64,12 @@ def available():
 
 @functools.cache
 def _table(name, conv=None):
-    modules = [f".{CONV_RUNGS[conv]}"] if conv else []
-    modules += [f".{name}", ".reference"]
-    return OpTable(f"{name}, conv={conv}" if conv else name, *(importlib.import_module(m, __name__) for m in modules))
+    modules = [importlib.import_module(f".{module}", __name__) for module in (name, "reference")]
+    if conv is None:
+        return OpTable(name, *modules)
+    rung = vars(importlib.import_module(f".{CONV_RUNGS[conv]}", __name__))
+    convolutions = types.SimpleNamespace(**{op: rung[op] for op in OPS if op.startswith("conv") and op in rung})
+    return OpTable(f"{name}, conv={conv}", convolutions, *modules)
 
 
 def ops_for(array):

@@ -27,6 +27,13 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups):
     """
 
 
+def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
+    """y = relu(conv2d(x)) in one pass: the numbers of conv2d_forward and then relu_forward.
+
+    The two backward passes stay apart: relu_backward(dy, y), then those of conv2d.
+    """
+
+
 def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):
     """dx[n,c,a,b] = sum of dy[n,o,i,j] * w[o,c,r,s] over all o,i,j,r,s with i*stride + r*dilation - top = a, ...
 
@@ -258,6 +265,22 @@ def batch_norm_eval_forward(x, weight, bias, mean, var, eps):
 
 def batch_norm_eval_backward(dy, x, weight, mean, var, eps):
     """Returns (dx, dweight, dbias): dx = dy * weight/sqrt(var + eps), dbias = sum dy, dweight = sum dy*x^."""
+
+
+def batch_norm_relu_train_forward(x, weight, bias, eps):
+    """y = relu(batch norm of x), without a pass for the ReLU. Returns (y, mean, var) like batch_norm_train_forward."""
+
+
+def batch_norm_relu_train_backward(dy, y, x, weight, mean, var, eps):
+    """batch_norm_train_backward of relu_backward(dy, y), whose result is never written out. y is forward's."""
+
+
+def batch_norm_relu_eval_forward(x, weight, bias, mean, var, eps):
+    """y = relu(batch norm of x) with given mean and var."""
+
+
+def batch_norm_relu_eval_backward(dy, y, x, weight, mean, var, eps):
+    """batch_norm_eval_backward of relu_backward(dy, y)."""
 
 
 # ------------------------------------------------------------------ joining

@@ -16,12 +16,13 @@ if getattr(kernels, "OWNER", None) != "minisegnet":
         f"{getattr(kernels, '__file__', None)}; install minisegnet into a virtual environment of its own"
     )
 
-from kernels import ShapeError
+from kernels import ShapeError, get_num_threads, set_num_threads
 
 from . import init, layers, losses, models, optim, schedules
 from ._version import __version__
 from .combine import Concat, PoolUnpool, SameSize, Sequential, Sum
 from .core import Layer, Parameter, watch
+from .pairs import fusion
 
 __all__ = [
     "Concat",
@@ -33,11 +34,14 @@ __all__ = [
     "ShapeError",
     "Sum",
     "__version__",
+    "fusion",
+    "get_num_threads",
     "init",
     "layers",
     "losses",
     "models",
     "optim",
     "schedules",
+    "set_num_threads",
     "watch",
 ]

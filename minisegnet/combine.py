@@ -17,6 +17,7 @@ from kernels.shapes import check_rank, check_shape
 from .core import Layer
 from .layers.pool import MaxPool2d
 from .layers.upsample import Upsample, UpsampleSaved
+from .pairs import Pair, paired
 
 
 def check_layer(name, layer):
@@ -89,15 +90,16 @@ class Sequential(Branches):
 
     def forward(self, x):
         records = []
-        for layer in self:
+        for layer in paired(self):  # a layer, or two that one kernel computes
             x, saved = layer.forward(x)
-            records.append(saved)
+            records += saved if isinstance(layer, Pair) else [saved]
         return x, SequentialSaved(tuple(records))
 
     def backward(self, dy, saved):
-        records = self.check_records(saved, SequentialSaved)
-        for layer, record in zip(reversed(list(self)), reversed(records), strict=True):
-            dy = layer.backward(dy, record)
+        records = list(self.check_records(saved, SequentialSaved))
+        for layer in reversed(paired(self)):
+            last = records.pop()
+            dy = layer.backward(dy, (records.pop(), last) if isinstance(layer, Pair) else last)
         return dy
 
 

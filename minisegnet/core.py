@@ -288,6 +288,11 @@ def watch(callback):
         _watchers.remove(callback)
 
 
+def is_watched():
+    """Whether any `watch` is active."""
+    return bool(_watchers)
+
+
 def _observed(method, name):
     """Wrap a forward or backward: report it to watchers, and put the layer's name in front of an error's text."""
 

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import trange
 
 from . import layers, losses, optim, schedules
@@ -70,8 +69,7 @@ def run(steps=500, width=8, seed=0, out="minisegnet-demo"):
     print(f"2. The net for pictures of {SIZE}x{SIZE}\n\n{net.summary((1, 3, SIZE, SIZE))}\n")
 
     print(f"3. Training: {steps} steps of {BATCH} new pictures, one after the other forward, loss, backward, Adam\n")
-    with threadpool_limits(limits=1, user_api="blas"):  # on small matrices BLAS threads wait more than they work
-        curve = train(net, steps, np.random.default_rng(seed + 1))
+    curve = train(net, steps, np.random.default_rng(seed + 1))
 
     images, masks = shapes.draw(64, SIZE, np.random.default_rng(seed + 2))
     predicted = net.eval()(images).argmax(axis=1)

@@ -8,16 +8,27 @@ all of them pass the same tests:
     3 im2col     cpu/conv_im2col.py          the windows written out as a matrix, then BLAS
     4 parallel   cpu/conv_parallel.py        the loops again, compiled, along rows, on all cores
     5 micro      cpu/conv.py, micro.py       sums kept in vector registers, input rows kept in the cache
+    6 winograd   cpu/winograd.py             3x3 kernels: tiles transformed so that a quarter of the products does
 
 `kernels.use("cpu", conv="im2col")` takes another rung than the last.
+
+Compiling. A kernel is compiled for one type of number when it is first called with it, for the processor it runs on
+(`jit`). If that takes more than a second in sum, a line on stderr says so. The result is kept on disk (`cache`), in
+$NUMBA_CACHE_DIR or else in __pycache__ beside the source, and is loaded from there in milliseconds. After any edit in
+this folder everything is compiled anew. Damaged files are replaced; where nothing can be written, every process
+compiles; one RuntimeWarning tells of either.
+
+Threads. The work over images, channels or blocks is shared by as many threads as the process may use cores, or as
+NUMBA_NUM_THREADS says, or `kernels.set_num_threads(n)`. One thread computes each number, always in the same order, so
+the results are the same bits on any number of threads. They wait asleep, and the kernels don't call BLAS (only the rungs
+below `parallel` do), so the two don't take cores from each other. Several Python threads may call kernels at once.
+
+Processes. Kernels work in spawned processes and, where a process may be forked, before and after it has computed.
 """
 
 from .activation import relu_backward, relu_forward
 from .conv import (
     conv2d_backward_bias,
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_forward,
     conv_transpose2d_backward_input,
     conv_transpose2d_backward_weight,
     conv_transpose2d_forward,
@@ -26,6 +37,10 @@ from .join import add_forward, concat_forward
 from .norm import (
     batch_norm_eval_backward,
     batch_norm_eval_forward,
+    batch_norm_relu_eval_backward,
+    batch_norm_relu_eval_forward,
+    batch_norm_relu_train_backward,
+    batch_norm_relu_train_forward,
     batch_norm_train_backward,
     batch_norm_train_forward,
 )
@@ -37,6 +52,7 @@ from .pool import (
     max_unpool2d_backward,
     max_unpool2d_forward,
 )
+from .products import linear_backward_input, linear_backward_weight, linear_forward
 from .resize import (
     upsample_bilinear2d_backward,
     upsample_bilinear2d_forward,
@@ -45,3 +61,4 @@ from .resize import (
 )
 from .softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from .update import adam_update, sgd_update
+from .winograd import conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_relu_forward

@@ -1,6 +1,6 @@
 """Getting arrays into the one form that the compiled kernels take."""
 
-import numpy as np
+from .memory import empty_like
 
 
 def plain(array):
@@ -8,7 +8,11 @@ def plain(array):
 
     Numba compiles a function anew for each memory layout, and read-only arrays are one more; a rare copy is cheaper.
     """
-    return np.require(array, requirements=("C", "W"))
+    if array.flags.carray:
+        return array
+    copy = empty_like(array)
+    copy[...] = array
+    return copy
 
 
 PIECE = 16384  # numbers that one thread takes at a time in a pass over flat memory

@@ -23,7 +23,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ..reference.conv import resized
 from ..shapes import (
@@ -35,19 +34,19 @@ from ..shapes import (
     pair,
     same_dtype,
 )
-from . import conv_parallel
+from . import conv_parallel, products
 from .arrays import plain
-from .jit import jit, parallel
+from .jit import jit, parallel, part_of
+from .memory import empty
 from .micro import MACHINE, dot_tile, lanes, outer_tile
 
 BLOCK_BYTES = 192 * 1024  # of input rows in a block: a part of a usual L2 cache
 BLOCKS = 8  # cut at least so many blocks where there are rows enough, so that threads are evenly busy
 SEGMENT = 256  # pixels of dy that `weights` takes at a time: a tile's dy then stays in the L1 cache
-PARTIAL_BYTES = 16 * 2**20  # `weights` keeps a sum for each block, but no more than this of them
+CHUNKS = 4  # `weights` shares out outputs in so many chunks, where they fill so many tiles, and then blocks
 
 (R, V), (WR, WV) = MACHINE.pixels_tile, MACHINE.weights_tile
-dot, dot_single = dot_tile(R, V), dot_tile(1, V)
-outer = outer_tile(WR, WV)
+dot, outer = dot_tile(R, V), outer_tile(WR, WV)
 
 
 # ------------------------------------------------------------------ the plan: what a block looks like in memory
@@ -72,10 +71,12 @@ class Plan(NamedTuple):
     lanes: int
 
 
-def make_plan(channels, groups, taps, stride, out_size, dtype):
-    """The Plan for `taps`, an integer array (K, 3) of channel within the group, row and column."""
+@functools.lru_cache(maxsize=1024)  # a training step asks for the same plans again and again
+def make_plan(channels, groups, tap_rows, tap_cols, stride, out_size, dtype):
+    """The Plan for taps in each channel of a group at all of `tap_rows` and `tap_cols`, in this order."""
     (sh, sw), (rows, cols) = stride, out_size
-    first = int(taps[:, 1].min()), int(taps[:, 2].min())
+    taps = np.stack(np.meshgrid(np.arange(channels // groups), tap_rows, tap_cols, indexing="ij"), -1).reshape(-1, 3)
+    first = min(tap_rows), min(tap_cols)
     down, right = taps[:, 1] - first[0], taps[:, 2] - first[1]
     phase_of = np.stack([down % sh, right % sw], axis=1)
     phases, phase = np.unique(phase_of, axis=0, return_inverse=True)
@@ -96,9 +97,9 @@ def make_plan(channels, groups, taps, stride, out_size, dtype):
 
 @jit
 def fill_block(buffer, x, n, row0, plan):
-    """Copy the rows of image n that a block starting at output row `row0` needs, zeros where there is padding."""
+    """Copy the rows of image n that a block starting at output row `row0` needs to a buffer of zeros: the padding."""
     C, H, W = x.shape[1:]
-    sh, sw = plan.step_down, plan.step_right
+    sh, sw, flat = plan.step_down, plan.step_right, x.reshape(x.size)
     p = 0
     for c in range(C):
         for f in range(len(plan.phases)):
@@ -107,15 +108,9 @@ def fill_block(buffer, x, n, row0, plan):
             stop = max(start, min(plan.pitch, (W - 1 - left) // sw + 1))
             for i in range(plan.buffer_rows):
                 row = (row0 + i) * sh + plan.first_row + plan.phases[f, 0]
-                line = buffer[p : p + plan.pitch]
-                if 0 <= row < H:
-                    line[:start] = 0
-                    copy(line[start:stop], x[n, c, row, max(left + start * sw, 0) :], sw)
-                    line[stop:] = 0
-                else:
-                    line[:] = 0
+                if 0 <= row < H and start < stop:
+                    copy(buffer[p + start : p + stop], flat[((n * C + c) * H + row) * W + left + start * sw :], sw)
                 p += plan.pitch
-    buffer[p:] = 0  # read by the last tile, beyond the last row
 
 
 @jit
@@ -124,161 +119,201 @@ def copy(to, source, step):
     if step == 1:
         for i in range(len(to)):
             to[i] = source[i]
+    elif step == 2:  # a number that the compiler knows can be vectors, too
+        for i in range(len(to)):
+            to[i] = source[2 * i]
     else:
         for i in range(len(to)):
-            to[i] = source[i * step]
+            to[i] = source[step * i]
 
 
 # ------------------------------------------------------------------ gather: forward and backward-input
 
 
 @parallel
-def gather(y, x, w, bias, place, rows, plan):
+def gather(y, x, w, bias, floor, place, rows, plan, share):
     """y[n, o, place[0] + i*place[2], place[1] + j*place[3]] = bias[o] + sum over taps, for i < rows, j < plan.cols.
 
+    But at least floor: 0 makes it a ReLU, -inf changes nothing.
     w is packed by `pack_weights`: (groups, tiles, taps, outputs in a tile), bias to match.
     """
-    for item in prange(len(x) * plan.blocks):
-        n, block = np.int64(item) // plan.blocks, np.int64(item) % plan.blocks
-        row0 = block * plan.block_rows
-        gather_block(y, x, w, bias, place, n, row0, min(plan.block_rows, rows - row0), plan)
+    for item in part_of(len(x) * plan.blocks, share):
+        n, row0 = item // plan.blocks, item % plan.blocks * plan.block_rows
+        gather_block(y, x, w, bias, floor, place, n, row0, min(plan.block_rows, rows - row0), plan)
 
 
 @jit
-def gather_block(y, x, w, bias, place, n, row0, rows, plan):
-    L, pitch = plan.lanes, plan.pitch
-    buffer = np.empty(x.shape[1] * plan.channel + V * (pitch + L), x.dtype)
+def gather_block(y, x, w, bias, floor, place, n, row0, rows, plan):
+    """A tile is taken from the buffer's pixels as they lie there, also across the ends of rows; so no size is odd.
+
+    All output channels of a tile come one after the other: its inputs stay in the L1 cache meanwhile.
+    """
+    (groups, tiles, taps, _), (O, H, W), size = w.shape, y.shape[1:], V * plan.lanes
+    buffer = np.zeros(x.shape[1] * plan.channel + plan.pitch + size, x.dtype)
+    tile = np.empty(R * size, x.dtype)
     fill_block(buffer, x, n, row0, plan)
-    tile, beside = np.empty(R * V * L, x.dtype), V * L
-    full = plan.cols - plan.cols % beside
-    for i in range(rows):  # tiles whose vectors lie beside each other
-        for j in range(0, full, beside):
-            outputs_of_tile(y, tile, buffer, i * pitch + j, L, w, bias, place, n, row0 + i, j, 1, beside, plan)
-    for j in range(full, plan.cols, L):  # the rest, with vectors below each other
-        for i in range(0, rows, V):
-            width = min(L, plan.cols - j)
-            height = min(V, rows - i)
-            outputs_of_tile(y, tile, buffer, i * pitch + j, pitch, w, bias, place, n, row0 + i, j, height, width, plan)
+    flat, weights_, biases, outputs = y.reshape(y.size), w.reshape(w.size), bias.reshape(bias.size), O // groups
+    for p in range(0, rows * plan.pitch, size):
+        i, j = row0 + p // plan.pitch, p % plan.pitch
+        corner = (place[0] + i * place[2]) * W + place[1] + j * place[3]
+        for number in range(groups * tiles):
+            g, o = number // tiles, number % tiles * R
+            some, y0 = min(R, outputs - o), (n * O + g * outputs + o) * H * W + corner
+            fits = some == R and place[3] == 1 and j + size <= plan.cols  # it can go right where it belongs
+            to, start, step = (flat, y0, H * W) if fits else (tile, 0, size)
+            x0, w0 = p + g * plan.group, number * taps * R
+            dot(to, start, step, weights_, w0, buffer, x0, plan.lanes, plan.offsets, taps, biases, number * R, floor)
+            if not fits:
+                copy_pixels(flat, y0, H * W, tile, some, size, j, min(size, rows * plan.pitch - p), place, W, plan)
 
 
 @jit
-def outputs_of_tile(y, tile, x, x0, x_step, w, bias, place, n, i, j, height, width, plan):
-    """All output channels of a tile of pixels; each pixel's inputs stay in the L1 cache meanwhile."""
-    groups, tiles, taps, per_tile = w.shape
-    outputs, area, size = y.shape[1] // groups, y.shape[2] * y.shape[3], V * plan.lanes
-    flat, weights_, biases = y.reshape(y.size), w.reshape(w.size), bias.reshape(bias.size)
-    straight = height == 1 and width == size and place[3] == 1
-    corner = (place[0] + i * place[2]) * y.shape[3] + place[1] + j * place[3]
-    for g in range(groups):
-        for t in range(tiles):
-            number, some = g * tiles + t, min(per_tile, outputs - t * per_tile)
-            y0 = (n * y.shape[1] + g * outputs + t * per_tile) * area + corner
-            at_once = (
-                straight and some == per_tile
-            )  # the tile can go where it belongs; otherwise a part of it is copied
-            to, start, step = (flat, y0, area) if at_once else (tile, 0, size)
-            w0, b0, from_x = number * taps * per_tile, number * per_tile, x0 + g * plan.group
-            if per_tile == 1:
-                dot_single(to, start, step, weights_, w0, x, from_x, x_step, plan.offsets, taps, biases, b0)
-            else:
-                dot(to, start, step, weights_, w0, x, from_x, x_step, plan.offsets, taps, biases, b0)
-            if not at_once:
-                for o in range(some):
-                    down, right = place[2] * y.shape[3], place[3]
-                    copy_tile(flat, y0 + o * area, tile, o * size, height, width, down, right, plan.lanes)
+def copy_pixels(y, y0, y_step, tile, outputs, tile_step, j, pixels, place, W, plan):
+    """Copy the pixels of a tile that starts in column j and may go on in the next rows, but no junk between them."""
+    start = 0
+    while start < pixels:
+        count = min(pixels - start, plan.cols - j)
+        for o in range(outputs):
+            for k in range(count):
+                y[y0 + o * y_step + k * place[3]] = tile[o * tile_step + start + k]
+        start += plan.pitch - j
+        y0 += place[2] * W - j * place[3]
+        j = 0
 
 
-@jit
-def copy_tile(y, y0, tile, start, height, width, down, right, L):
-    """Copy what is valid of one output's tile: `width` pixels in each of `height` rows, vectors below each other."""
-    for a in range(height):
-        row, values = y[y0 + a * down :], tile[start + a * L : start + a * L + width]
-        if right == 1:
-            for b in range(len(values)):
-                row[b] = values[b]
-        else:
-            for b in range(len(values)):
-                row[b * right] = values[b]
+def pack_weights(w, b, groups, rows, cols, swapped=False):
+    """The kernel's `rows` and `cols` of w as (groups, tiles, taps, R), and b as (groups, tiles, R), filled with zeros.
 
-
-def pack_weights(w, b, groups):
-    """w (O, K) as (groups, tiles, K, outputs in a tile), and b (O,) likewise; zeros fill up a group's last tile."""
-    outputs, per_tile = len(w) // groups, R if len(w) > groups else 1
-    tiles = -(-outputs // per_tile)
-    packed = np.zeros((groups, tiles * per_tile, w.shape[1]), w.dtype)
-    packed[:, :outputs] = w.reshape(groups, outputs, -1)
-    bias = np.zeros((groups, tiles * per_tile), w.dtype)
+    swapped: w (inputs, outputs of a group, kH, kW), as backward-input reads it, in place of (outputs, inputs, ...).
+    """
+    inputs = len(w) // groups if swapped else w.shape[1]
+    outputs = w.shape[1] if swapped else len(w) // groups
+    tiles = -(-outputs // R)
+    packed = empty((groups, tiles, inputs * len(rows) * len(cols), R), w.dtype)
+    copy_weights(packed, plain(w), np.array(rows), np.array(cols), inputs, outputs, swapped)
+    bias = np.zeros((groups, tiles * R), w.dtype)
     if b is not None:
         bias[:, :outputs] = b.reshape(groups, outputs)
-    return np.ascontiguousarray(packed.reshape(groups, tiles, per_tile, -1).swapaxes(2, 3)), bias
+    return packed, bias
+
+
+@parallel
+def copy_weights(packed, w, rows, cols, inputs, outputs, swapped, share):
+    groups, tiles = packed.shape[:2]
+    for item in part_of(groups * tiles, share):
+        g, t = item // tiles, item % tiles
+        for k in range(R):
+            o = t * R + k
+            tap = 0
+            for c in range(inputs):
+                for i in rows:
+                    for j in cols:
+                        value = packed.dtype.type(0)
+                        if o < outputs:
+                            value = w[g * inputs + c, o, i, j] if swapped else w[g * outputs + o, c, i, j]
+                        packed[g, t, tap, k] = value
+                        tap += 1
 
 
 # ------------------------------------------------------------------ weights
 
 
 @parallel
-def weights(partial, dy, x, rows, plan):
-    """partial[item, g, t, k, o] = sum of dy*x over the blocks of one item: always the same blocks for one shape."""
-    total = len(x) * plan.blocks
-    for item in prange(len(partial)):
-        for index in range(np.int64(item) * total // len(partial), (np.int64(item) + 1) * total // len(partial)):
+def weights(partial, dy, x, rows, chunk, plan, share):
+    """partial[part, g, t, k, o] = sum of dy*x over the blocks of a part; an item takes `chunk` tiles of outputs."""
+    parts, groups, tiles = partial.shape[:3]
+    chunks, total = -(-tiles // chunk), len(x) * plan.blocks
+    for item in part_of(parts * chunks, share):
+        part, first = item // chunks, item % chunks * chunk
+        for index in range(part * total // parts, (part + 1) * total // parts):
             n, row0 = index // plan.blocks, index % plan.blocks * plan.block_rows
-            weights_block(partial[item], dy, x, n, row0, min(plan.block_rows, rows - row0), plan)
+            some = min(chunk, tiles - first)
+            weights_block(partial[part], dy, x, n, row0, min(plan.block_rows, rows - row0), first, some, plan)
 
 
 @jit
-def weights_block(partial, dy, x, n, row0, rows, plan):
-    groups, tiles, taps, wide = partial.shape
-    outputs, pixels = dy.shape[1] // groups, rows * plan.pitch
-    xs = np.empty(x.shape[1] * plan.channel + pixels, x.dtype)
+def weights_block(partial, dy, x, n, row0, rows, first, some, plan):
+    """dy is laid out at x's pitch, pixel by pixel the outputs of a tile, with zeros where only x has columns."""
+    (groups, tiles, taps, wide), (O, _, cols) = partial.shape, dy.shape[1:]
+    outputs, pixels = O // groups, rows * plan.pitch
+    xs = np.zeros(x.shape[1] * plan.channel + pixels, x.dtype)
     fill_block(xs, x, n, row0, plan)
-    # dy with the pixel first and the outputs of a tile last, at x's pitch: zeros where x has columns that y has not
-    dys = np.zeros(groups * tiles * pixels * wide, x.dtype)
-    for c in range(dy.shape[1]):
-        g, o = c // outputs, c % outputs
-        start = (g * tiles + o // wide) * pixels * wide + o % wide
-        for i in range(rows):
-            line, gradients = dys[start + i * plan.pitch * wide :], dy[n, c, row0 + i]
-            for j in range(plan.cols):
-                line[j * wide] = gradients[j]
-    dw = partial.reshape(partial.size)
-    for p in range(0, pixels, SEGMENT):
-        some = min(SEGMENT, pixels - p)
-        for tile in range(groups * tiles):
-            x0, dy0 = tile // tiles * plan.group + p, (tile * pixels + p) * wide
-            for k in range(0, taps, WR):
-                outer(dw, (tile * taps + k) * wide, wide, xs, x0, plan.offsets, k, dys, dy0, some)
+    dys, gradients, dw = np.empty(pixels * wide, x.dtype), dy.reshape(dy.size), partial.reshape(partial.size)
+    for g in range(groups):
+        for t in range(first, first + some):
+            dys[:] = 0
+            for o in range(t * wide, min((t + 1) * wide, outputs)):
+                for i in range(rows):
+                    start = ((n * O + g * outputs + o) * dy.shape[2] + row0 + i) * cols
+                    spread(dys[i * plan.pitch * wide + o - t * wide :], gradients[start : start + cols], wide)
+            for p in range(0, pixels, SEGMENT):
+                for k in range(0, taps, WR):
+                    dw0, x0, count = ((g * tiles + t) * taps + k) * wide, g * plan.group + p, min(SEGMENT, pixels - p)
+                    outer(dw, dw0, wide, xs, x0, plan.offsets, k, dys, p * wide, count)
+
+
+@jit
+def spread(to, source, step):
+    for j in range(len(source)):
+        to[step * j] = source[j]
 
 
 @parallel
-def channel_sums(dy):
+def unpack_weights(dw, partial, share):
+    """dw[o, k] = the sum of all parts."""
+    parts, groups, tiles, _, wide = partial.shape
+    taps, outputs = dw.shape[1], len(dw) // groups
+    for o in part_of(len(dw), share):
+        g, t, lane = o // outputs, o % outputs // wide, o % outputs % wide
+        for k in range(taps):
+            total = partial[0, g, t, k, lane]
+            for part in range(1, parts):
+                total += partial[part, g, t, k, lane]
+            dw[o, k] = total
+
+
+@parallel
+def channel_sums(sums, dy, share):
     """Sum over images, rows and columns, in float64."""
     N, O, H, W = dy.shape
-    sums = np.zeros(O, np.float64)
-    for o in prange(O):
+    for o in part_of(O, share):
         total = 0.0
         for n in range(N):
             for i in range(H):
                 for j in range(W):
                     total += dy[n, o, i, j]
         sums[o] = total
-    return sums
 
 
 # ------------------------------------------------------------------ the ops
 
 
 def conv2d_forward(x, w, b, stride, padding, dilation, groups):
+    return convolve(x, w, b, stride, padding, dilation, groups, -np.inf)
+
+
+def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
+    return convolve(x, w, b, stride, padding, dilation, groups, 0)
+
+
+def convolve(x, w, b, stride, padding, dilation, groups, floor):
+    """max(conv(x, w) + b, floor)."""
     dtype = same_dtype(x=x, w=w, b=b)
     check_rank("x", x, 4, "(N, C, H, W)")
     check_rank("w", w, 4, "(O, C/groups, kH, kW)")
-    y = np.empty(conv2d_output_shape(x.shape, w.shape, stride, padding, dilation, groups), dtype)
+    y_shape = conv2d_output_shape(x.shape, w.shape, stride, padding, dilation, groups)
     if b is not None:
         check_shape("b", b, (len(w),))
-    plan = plan_for(
-        x.shape[1], groups, kernel_taps(w.shape, pads(padding), pair(dilation)), pair(stride), y.shape[2:], dtype
-    )
-    gather(y, plain(x), *pack_weights(w.reshape(len(w), -1), b, groups), (0, 0, 1, 1), y.shape[2], plan)
+    if is_pointwise(w.shape, stride, padding, groups):
+        return products.pointwise(x, w[:, :, 0, 0], b, floor)
+    if len(w) == groups:  # one output for each group: nothing to share in registers
+        op = conv_parallel.conv2d_relu_forward if floor == 0 else conv_parallel.conv2d_forward
+        return op(x, w, b, stride, padding, dilation, groups)
+    y = empty(y_shape, dtype)
+    places = tap_places(w.shape, padding, dilation)
+    plan = make_plan(x.shape[1], groups, *places, pair(stride), y.shape[2:], dtype)
+    packed = pack_weights(w, b, groups, range(w.shape[2]), range(w.shape[3]))
+    gather(y, plain(x), *packed, dtype.type(floor), (0, 0, 1, 1), y.shape[2], plan)
     return y
 
 
@@ -286,16 +321,18 @@ def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):
     same_dtype(dy=dy, w=w)
     check_rank("w", w, 4, "(O, C/groups, kH, kW)")
     check_shape("dy", dy, conv2d_output_shape(x_shape, w.shape, stride, padding, dilation, groups))
+    if is_pointwise(w.shape, stride, padding, groups):
+        return products.pointwise(dy, w[:, :, 0, 0].T)
+    if w.shape[1] == 1 and groups > 1:
+        return conv_parallel.conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
     return scatter(plain(dy), w, None, x_shape, stride, padding, dilation, groups)
 
 
 def scatter(dy, w, bias, x_shape, stride, padding, dilation, groups):
     """dx of `x_shape` plus a bias per channel: one `gather` for each phase of the stride."""
     (sh, sw), (dh, dw), ((top, _), (left, _)) = pair(stride), pair(dilation), pads(padding)
-    (O, per_group, kH, kW), (_, C, H, W) = w.shape, x_shape
-    # x's channels are the outputs now, and the taps run over the output channels of a group
-    turned = w.reshape(groups, O // groups, per_group, kH, kW).swapaxes(1, 2).reshape(C, O // groups, kH, kW)
-    dx = np.empty(x_shape, dy.dtype)
+    (O, _, kH, kW), (H, W) = w.shape, x_shape[2:]
+    dx, lowest = empty(x_shape, dy.dtype), dy.dtype.type(-np.inf)
     for a in range(min(sh, H)):
         for b in range(min(sw, W)):
             # forward: output i read input i*sh + r*dh - top; so input a + m*sh reads output m + (a + top - r*dh)/sh
@@ -305,34 +342,39 @@ def scatter(dy, w, bias, x_shape, stride, padding, dilation, groups):
                 dx[:, :, a::sh, b::sw] = 0 if bias is None else bias[:, None, None]
                 continue
             size = -(-(H - a) // sh), -(-(W - b) // sw)
-            shifts = [(a + top - r * dh) // sh for r in rs], [(b + left - s * dw) // sw for s in ss]
-            taps = tuple((c, i, j) for c in range(O // groups) for i in shifts[0] for j in shifts[1])
-            plan = plan_for(O, groups, taps, (1, 1), size, dy.dtype)
-            part = turned[:, :, rs][:, :, :, ss].reshape(C, -1)
-            gather(dx, dy, *pack_weights(part, bias, groups), (a, b, sh, sw), size[0], plan)
+            shifts = tuple((a + top - r * dh) // sh for r in rs), tuple((b + left - s * dw) // sw for s in ss)
+            plan = make_plan(O, groups, *shifts, (1, 1), size, dy.dtype)
+            gather(dx, dy, *pack_weights(w, bias, groups, rs, ss, swapped=True), lowest, (a, b, sh, sw), size[0], plan)
     return dx
 
 
 def conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups):
-    if w_shape[0] <= 2 * groups:  # one or two outputs in a group would leave most lanes empty
-        return conv_parallel.conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
     dtype = same_dtype(dy=dy, x=x)
     check_rank("x", x, 4, "(N, C, H, W)")
     check_shape("dy", dy, conv2d_output_shape(x.shape, w_shape, stride, padding, dilation, groups))
-    taps, outputs, wide = kernel_taps(w_shape, pads(padding), pair(dilation)), w_shape[0] // groups, WV * lanes(dtype)
-    plan = plan_for(x.shape[1], groups, taps, pair(stride), dy.shape[2:], dtype)
-    shape = (groups, -(-outputs // wide), len(plan.offsets), wide)
-    items = max(1, min(len(x) * plan.blocks, max(BLOCKS, PARTIAL_BYTES // (math.prod(shape) * dtype.itemsize))))
-    partial = np.zeros((items, *shape), dtype)
-    weights(partial, plain(dy), plain(x), dy.shape[2], plan)
-    dw = partial.sum(axis=0)[:, :, : len(taps)].swapaxes(2, 3).reshape(groups, -1, len(taps))[:, :outputs]
-    return dw.reshape(w_shape)
+    if is_pointwise(w_shape, stride, padding, groups):
+        return products.pointwise_weight(dy, x).reshape(w_shape)
+    if w_shape[0] <= 2 * groups:  # one or two outputs in a group would leave most lanes empty
+        return conv_parallel.conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
+    wide = WV * lanes(dtype)
+    plan = make_plan(x.shape[1], groups, *tap_places(w_shape, padding, dilation), pair(stride), dy.shape[2:], dtype)
+    tiles = -(-w_shape[0] // groups // wide)
+    chunk = -(-tiles // CHUNKS)
+    parts = max(1, min(len(x) * plan.blocks, BLOCKS // -(-tiles // chunk)))
+    partial = empty((parts, groups, tiles, len(plan.offsets), wide), dtype)
+    partial[...] = 0
+    weights(partial, plain(dy), plain(x), dy.shape[2], chunk, plan)
+    dw = empty(w_shape, dtype)
+    unpack_weights(dw.reshape(len(dw), -1), partial)
+    return dw
 
 
 def conv2d_backward_bias(dy):
     dtype = same_dtype(dy=dy)
     check_rank("dy", dy, 4, "(N, O, H', W')")
-    return channel_sums(plain(dy)).astype(dtype)
+    sums = np.empty(dy.shape[1])
+    channel_sums(sums, plain(dy))
+    return sums.astype(dtype)
 
 
 def conv_transpose2d_forward(x, w, b, stride, padding, output_padding, dilation, groups):
@@ -342,6 +384,9 @@ def conv_transpose2d_forward(x, w, b, stride, padding, output_padding, dilation,
     y_shape = conv_transpose2d_output_shape(x.shape, w.shape, stride, padding, output_padding, dilation, groups)
     if b is not None:
         check_shape("b", b, (y_shape[1],))
+    if are_patches(w.shape, stride, padding, output_padding, dilation, groups):
+        each = None if b is None else np.repeat(b, math.prod(w.shape[2:]))
+        return products.put_patches(products.pointwise(x, w.reshape(len(w), -1).T, each), w.shape[2:])
     return scatter(plain(x), w, b, y_shape, stride, padding, dilation, groups)
 
 
@@ -350,11 +395,13 @@ def conv_transpose2d_backward_input(dy, w, x_shape, stride, padding, output_padd
     check_rank("w", w, 4, "(C, O/groups, kH, kW)")
     y_shape = conv_transpose2d_output_shape(x_shape, w.shape, stride, padding, output_padding, dilation, groups)
     check_shape("dy", dy, y_shape)
-    dx = np.empty(x_shape, dtype)
-    plan = plan_for(
-        dy.shape[1], groups, kernel_taps(w.shape, pads(padding), pair(dilation)), pair(stride), dx.shape[2:], dtype
-    )
-    gather(dx, plain(dy), *pack_weights(w.reshape(len(w), -1), None, groups), (0, 0, 1, 1), dx.shape[2], plan)
+    if are_patches(w.shape, stride, padding, output_padding, dilation, groups):
+        return products.pointwise(products.take_patches(dy, w.shape[2:]), w.reshape(len(w), -1))
+    dx = empty(x_shape, dtype)
+    places = tap_places(w.shape, padding, dilation)
+    plan = make_plan(dy.shape[1], groups, *places, pair(stride), dx.shape[2:], dtype)
+    packed = pack_weights(w, None, groups, range(w.shape[2]), range(w.shape[3]))
+    gather(dx, plain(dy), *packed, dtype.type(-np.inf), (0, 0, 1, 1), dx.shape[2], plan)
     return dx
 
 
@@ -363,23 +410,25 @@ def conv_transpose2d_backward_weight(dy, x, w_shape, stride, padding, output_pad
     check_rank("x", x, 4, "(N, C, H, W)")
     y_shape = conv_transpose2d_output_shape(x.shape, w_shape, stride, padding, output_padding, dilation, groups)
     check_shape("dy", dy, y_shape)
+    if are_patches(w_shape, stride, padding, output_padding, dilation, groups):
+        return products.pointwise_weight(x, products.take_patches(dy, w_shape[2:])).reshape(w_shape)
     whole = conv2d_output_shape(y_shape, w_shape, stride, padding, dilation, groups)
     return conv2d_backward_weight(resized(x, whole), dy, w_shape, stride, padding, dilation, groups)
 
 
-def kernel_taps(w_shape, padding, dilation):
-    """The taps (channel in its group, row, column) of a kernel, as a hashable tuple."""
-    _, channels, kH, kW = w_shape
-    (top, _), (left, _) = padding
-    return tuple(
-        (c, r * dilation[0] - top, s * dilation[1] - left)
-        for c in range(channels)
-        for r in range(kH)
-        for s in range(kW)
-    )
+def tap_places(w_shape, padding, dilation):
+    """Rows and columns of a kernel's taps, as seen from the output in the corner."""
+    (top, _), (left, _) = pads(padding)
+    dh, dw = pair(dilation)
+    return tuple(r * dh - top for r in range(w_shape[2])), tuple(s * dw - left for s in range(w_shape[3]))
 
 
-@functools.lru_cache(maxsize=1024)
-def plan_for(channels, groups, taps, stride, out_size, dtype):
-    """make_plan, remembered: a training step asks for the same plans again and again."""
-    return make_plan(channels, groups, np.array(taps, np.int64), stride, out_size, dtype)
+def is_pointwise(w_shape, stride, padding, groups):
+    """Whether each output is a sum over the channels of the same pixel and of no other."""
+    return (*w_shape[2:], *pair(stride), groups) == (1, 1, 1, 1, 1) and pads(padding) == ((0, 0), (0, 0))
+
+
+def are_patches(w_shape, stride, padding, output_padding, dilation, groups):
+    """Whether a transposed convolution's kernel stamps patches side by side that neither overlap nor leave gaps."""
+    no_more = (pads(padding), pair(output_padding, minimum=0), pair(dilation), groups)
+    return w_shape[2:] == pair(stride) and no_more == (((0, 0), (0, 0)), (0, 0), (1, 1), 1)

@@ -16,6 +16,7 @@ import numpy as np
 from ..reference.conv import channel_groups
 from ..reference.windows import pad_or_crop, windows
 from ..shapes import check_rank, check_shape, conv2d_output_shape, pads, pair, same_dtype
+from .activation import relu_forward
 
 
 def conv2d_forward(x, w, b, stride, padding, dilation, groups):
@@ -32,6 +33,10 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups):
     if b is not None:
         y += b[:, None, None]
     return y
+
+
+def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
+    return relu_forward(conv2d_forward(x, w, b, stride, padding, dilation, groups))
 
 
 def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):

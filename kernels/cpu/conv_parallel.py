@@ -7,11 +7,11 @@ Rung 5 keeps them in registers.
 """
 
 import numpy as np
-from numba import prange
 
 from ..shapes import check_rank, check_shape, conv2d_output_shape, pads, pair, same_dtype
+from .activation import relu_forward
 from .arrays import plain
-from .jit import jit, parallel
+from .jit import jit, parallel, part_of
 
 
 def conv2d_forward(x, w, b, stride, padding, dilation, groups):
@@ -26,12 +26,16 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups):
     return y
 
 
+def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
+    return relu_forward(conv2d_forward(x, w, b, stride, padding, dilation, groups))
+
+
 @parallel
-def forward(y, x, w, bias, stride, before, dilation, groups):
+def forward(y, x, w, bias, stride, before, dilation, groups, share):
     N, O, rows, cols = y.shape
     C, H, W = x.shape[1:]
-    for item in prange(N * O * rows):
-        n, o, i = np.int64(item) // (O * rows), np.int64(item) // rows % O, np.int64(item) % rows
+    for item in part_of(N * O * rows, share):
+        n, o, i = item // (O * rows), item // rows % O, item % rows
         y[n, o, i] = bias[o]
         first = o // (O // groups) * (C // groups)
         for c in range(C // groups):
@@ -41,9 +45,9 @@ def forward(y, x, w, bias, stride, before, dilation, groups):
                     for s in range(w.shape[3]):
                         shift = s * dilation[1] - before[1]
                         start, stop = inside(shift, stride[1], cols, W)
-                        weight = w[o, c, r, s]
-                        for j in range(start, stop):
-                            y[n, o, i, j] += weight * x[n, first + c, row, j * stride[1] + shift]
+                        if start < stop:
+                            out, source = y[n, o, i, start:stop], x[n, first + c, row, start * stride[1] + shift :]
+                            add_row(out, 1, source, stride[1], w[o, c, r, s], stop - start)
 
 
 def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):
@@ -56,12 +60,12 @@ def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):
 
 
 @parallel
-def backward_input(dx, dy, w, stride, before, dilation, groups):
+def backward_input(dx, dy, w, stride, before, dilation, groups, share):
     N, C, H, W = dx.shape
     O, rows, cols = dy.shape[1:]
     per_group = C // groups
-    for item in prange(N * C * H):
-        n, c, a = np.int64(item) // (C * H), np.int64(item) // H % C, np.int64(item) % H
+    for item in part_of(N * C * H, share):
+        n, c, a = item // (C * H), item // H % C, item % H
         group = c // per_group
         for o in range(group * (O // groups), (group + 1) * (O // groups)):
             for r in range(w.shape[2]):
@@ -70,9 +74,12 @@ def backward_input(dx, dy, w, stride, before, dilation, groups):
                     for s in range(w.shape[3]):
                         shift = s * dilation[1] - before[1]
                         start, stop = inside(shift, stride[1], cols, W)
-                        weight = w[o, c % per_group, r, s]
-                        for j in range(start, stop):
-                            dx[n, c, a, j * stride[1] + shift] += weight * dy[n, o, up // stride[0], j]
+                        if start < stop:
+                            out, source = (
+                                dx[n, c, a, start * stride[1] + shift :],
+                                dy[n, o, up // stride[0], start:stop],
+                            )
+                            add_row(out, stride[1], source, 1, w[o, c % per_group, r, s], stop - start)
 
 
 def conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups):
@@ -85,12 +92,12 @@ def conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups):
 
 
 @parallel
-def backward_weight(dw, dy, x, stride, before, dilation, groups):
+def backward_weight(dw, dy, x, stride, before, dilation, groups, share):
     O, per_group, kH, kW = dw.shape
     N, _, rows, cols = dy.shape
     H, W = x.shape[2:]
-    for item in prange(O * per_group):
-        o, k = np.int64(item) // per_group, np.int64(item) % per_group
+    for item in part_of(O * per_group, share):
+        o, k = item // per_group, item % per_group
         c = o // (O // groups) * per_group + k
         for r in range(kH):
             for s in range(kW):
@@ -101,8 +108,9 @@ def backward_weight(dw, dy, x, stride, before, dilation, groups):
                     for i in range(rows):
                         row = i * stride[0] + r * dilation[0] - before[0]
                         if 0 <= row < H:
-                            for j in range(start, stop):
-                                total += dy[n, o, i, j] * x[n, c, row, j * stride[1] + shift]
+                            if start < stop:
+                                source = x[n, c, row, start * stride[1] + shift :]
+                                total += row_product(dy[n, o, i, start:stop], source, stride[1])
                 dw[o, k, r, s] = total
 
 
@@ -117,3 +125,33 @@ def inside(shift, stride, count, size):
     """The outputs start..stop-1 of `count` for which j*stride + shift lies within 0..size-1."""
     start = min(count, max(0, -(shift // stride)))
     return start, max(start, min(count, (size - 1 - shift) // stride + 1))
+
+
+@jit
+def add_row(out, out_step, source, step, weight, count):
+    """out[j*out_step] += weight * source[j*step]. Indices that start at 0 need no check for being negative."""
+    if out_step == 1 and step == 1:
+        for j in range(count):
+            out[j] += weight * source[j]
+    elif out_step == 1 and step == 2:  # the most common one; a number that the compiler knows can be vectors, too
+        for j in range(count):
+            out[j] += weight * source[2 * j]
+    elif out_step == 2 and step == 1:
+        for j in range(count):
+            out[2 * j] += weight * source[j]
+    else:
+        for j in range(count):
+            out[j * out_step] += weight * source[j * step]
+
+
+@jit
+def row_product(dy, source, step):
+    """The sum of dy[j] * source[j*step]."""
+    total = dy.dtype.type(0)
+    if step == 1:
+        for j in range(len(dy)):
+            total += dy[j] * source[j]
+    else:
+        for j in range(len(dy)):
+            total += dy[j] * source[j * step]
+    return total

@@ -1,13 +1,83 @@
-"""How kernels are compiled: lazily, in parallel where asked for, and cached on disk."""
+"""How kernels are compiled: when first called, for one thread or for many, kept on disk, announced if it is long."""
 
+import contextlib
 import functools
+import sys
+import time
 
 import numba
+from numba.core import event
 
-from .micro import FORCED
+from .. import threads
+from .cache import KernelCache
 
-CACHE = FORCED is None  # a forced vector width is for tests; its code must not be found by ordinary runs
 FAST = {"contract", "nsz", "reassoc"}  # sums may be reordered and fused; NaN and infinity keep their meaning
 
-jit = functools.partial(numba.njit, cache=CACHE, fastmath=FAST, error_model="numpy", nogil=True)
-parallel = functools.partial(jit, parallel=True)
+
+def jit(function=None, **options):
+    """@njit with the options that all kernels share; `@jit` or `@jit(inline="always")`."""
+    if function is None:
+        return functools.partial(jit, **options)
+    compiled = numba.njit(function, fastmath=FAST, error_model="numpy", nogil=True, **options)
+    compiled._cache = KernelCache(function)  # what cache=True does, with Numba's own
+    return compiled
+
+
+def parallel(function):
+    """@jit for a kernel that threads share: its last parameter is `share`, and callers leave it out.
+
+    @parallel
+    def double(y, x, share):
+        for i in part_of(len(x), share):
+            y[i] = 2 * x[i]
+    """
+    compiled = jit(function)
+
+    @functools.wraps(function)
+    def call(*arguments):
+        threads.run(compiled, arguments)
+
+    return call
+
+
+@jit
+def part_of(count, share):
+    """The range of 0, ..., count - 1 that belongs to share (part, parts)."""
+    part, parts = share
+    return range(part * count // parts, (part + 1) * count // parts)
+
+
+class Announcement(event.Listener):
+    """Says once what the wait is for, when compiling kernels has taken a second in sum."""
+
+    TEXT = (
+        "minisegnet: compiling kernels (first run): the loops of every kind of layer become code for this processor, "
+        "within half a minute; it is kept on disk, and the next run starts at once"
+    )
+
+    def __init__(self):
+        self.depth, self.before, self.said = 0, 0.0, False
+
+    def on_start(self, event):
+        if self.depth or event.data["dispatcher"].py_func.__module__.startswith(f"{__package__}."):
+            if not self.depth:
+                self.start = time.perf_counter()
+            self.depth += 1  # Numba compiles what a kernel calls within the kernel, and one kernel at a time
+            self.look_at_the_clock()
+
+    def on_end(self, event):
+        if self.depth:
+            self.look_at_the_clock()
+            self.depth -= 1
+            if not self.depth:
+                self.before += time.perf_counter() - self.start
+
+    def look_at_the_clock(self):
+        if not self.said and self.before + time.perf_counter() - self.start > 1:
+            self.said = True
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # no console, a broken pipe, a closed file
+                sys.stderr.write(self.TEXT + "\n")
+                sys.stderr.flush()
+
+
+event.register("numba:compile", Announcement())

@@ -2,14 +2,12 @@
 
 import math
 
-import numpy as np
-from numba import prange
-
 from ..errors import ShapeError
 from ..reference import join as reference
 from ..shapes import check_shape, same_dtype
 from .arrays import PIECE, plain
-from .jit import parallel
+from .jit import parallel, part_of
+from .memory import empty, empty_like
 
 
 def add_forward(arrays):
@@ -19,14 +17,14 @@ def add_forward(arrays):
     same_dtype(**{"branch 0": a, "branch 1": b})
     check_shape("branch 1", b, a.shape)
     a, b = plain(a), plain(b)
-    y = np.empty_like(a)
+    y = empty_like(a)
     add(y.reshape(-1), a.reshape(-1), b.reshape(-1))
     return y
 
 
 @parallel
-def add(y, a, b):
-    for piece in prange(-(-len(y) // PIECE)):
+def add(y, a, b, share):
+    for piece in part_of(-(-len(y) // PIECE), share):
         part = slice(piece * PIECE, (piece + 1) * PIECE)
         out, left, right = y[part], a[part], b[part]
         for i in range(len(out)):
@@ -39,7 +37,7 @@ def concat_forward(arrays):
     for i, a in enumerate(arrays):
         if (a.shape[0], *a.shape[2:]) != (N, *rest):
             raise ShapeError(f"branch {i} has shape {a.shape}, expected {(N, 'any', *rest)}, as branch 0 has")
-    y = np.empty((N, sum(a.shape[1] for a in arrays), *rest), dtype)
+    y = empty((N, sum(a.shape[1] for a in arrays), *rest), dtype)
     start, pixels = 0, math.prod(rest)
     for a in arrays:
         copy_block(y.reshape(N, y.shape[1] * pixels), plain(a).reshape(N, a.shape[1] * pixels), start * pixels)
@@ -48,12 +46,12 @@ def concat_forward(arrays):
 
 
 @parallel
-def copy_block(y, x, start):
+def copy_block(y, x, start, share):
     """y[:, start : start + numbers of x] = x: in each image, a branch's channels lie in one block."""
     N, size = x.shape
     pieces = -(-size // PIECE)
-    for item in prange(N * pieces):
-        n, first = np.int64(item) // pieces, np.int64(item) % pieces * PIECE
+    for item in part_of(N * pieces, share):
+        n, first = item // pieces, item % pieces * PIECE
         row = x[n, first : first + PIECE]
         out = y[n, start + first : start + first + len(row)]
         for i in range(len(row)):

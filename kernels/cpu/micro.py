@@ -1,11 +1,12 @@
-"""The two inner loops of all convolutions, emitted as vector code for this machine.
+"""The inner loops of all convolutions, emitted as vector code for this machine.
 
 A compiler turns a plain loop into vector instructions, but it does not keep a whole tile of results in registers while
-it walks through a kernel's taps, and that is where the speed is. So these two loops are written as LLVM instructions;
+it walks through a kernel's taps, and that is where the speed is. So these loops are written as LLVM instructions;
 everything above them is ordinary @njit code.
 
     dot_tile      R outputs x V vectors of pixels:   y[o][v] = bias[o] + sum over taps k of w[k][o] * x[offset[k] + v]
     outer_tile    R taps x V vectors of outputs:     dw[k][v] += sum over pixels p of x[offset[k] + p] * dy[p][v]
+    inner_tile    R rows x S rows:                   c[r][s] += sum over lanes and vectors p of a[r][p] * b[s][p]
 
 R*V multiply-adds share V vector loads and R loads of a single number, and their sums never leave the registers. That
 ratio, and enough independent sums to hide the latency of a multiply-add, is all the art there is.
@@ -33,13 +34,14 @@ class Machine(NamedTuple):
     vector_bytes: int
     pixels_tile: tuple  # (R, V) of dot_tile
     weights_tile: tuple  # (R, V) of outer_tile
+    inner_tile: tuple  # (R, S) of inner_tile; R*S is a multiple of the lanes, so that sums of lanes fill vectors
 
 
 MACHINES = {
-    "avx512": Machine("avx512", 64, (8, 3), (12, 2)),  # 32 registers, 24 of them for sums
-    "avx2": Machine("avx2", 32, (4, 3), (6, 2)),  # 16 registers, 12 of them for sums
-    "neon": Machine("neon", 16, (4, 4), (8, 2)),  # 32 registers, 16 of them for sums
-    "scalar": Machine("scalar", 0, (2, 2), (2, 2)),
+    "avx512": Machine("avx512", 64, (8, 3), (12, 2), (4, 4)),  # 32 registers, 24 of them for sums
+    "avx2": Machine("avx2", 32, (4, 3), (6, 2), (4, 2)),  # 16 registers, 12 of them for sums
+    "neon": Machine("neon", 16, (4, 4), (8, 2), (4, 4)),  # 32 registers, 16 of them for sums
+    "scalar": Machine("scalar", 0, (2, 2), (2, 2), (2, 2)),
 }
 FORCED = os.environ.get("MINISEGNET_SIMD")  # one of these names, to try another machine's code
 
@@ -99,6 +101,22 @@ class Emitter:
         everywhere = ir.Constant(ir.VectorType(LANE, self.count), [0] * self.count)
         return self.builder.shuffle_vector(first, nothing, everywhere)
 
+    def at_least(self, floor, vector):
+        """The larger of the two in each lane; a NaN in vector stays."""
+        return self.builder.select(self.builder.fcmp_ordered(">", floor, vector), floor, vector)
+
+    def pick(self, a, b, lanes):
+        """A vector of some lanes of a and b, one after the other."""
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(LANE, self.count), lanes))
+
+    def sum_lanes(self, vectors):
+        """In lane l the sum of all lanes of vectors[l]: halves are added to halves until one vector is left."""
+        even, odd = list(range(0, 2 * self.count, 2)), list(range(1, 2 * self.count, 2))
+        while len(vectors) > 1:
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [self.builder.fadd(self.pick(x, y, even), self.pick(x, y, odd)) for x, y in pairs]
+        return vectors[0]
+
     def sum_loop(self, count, first, body):
         """sums = first; for p in range(count): sums = body(p, sums), all in registers. Returns the last sums."""
         b = self.builder
@@ -127,16 +145,17 @@ def data(context, builder, signature, args, index):
 
 
 def dot_tile(rows, vectors):
-    """The intrinsic dot(y, y0, y_step, w, w0, x, x0, x_step, offsets, taps, bias, b0).
+    """The intrinsic dot(y, y0, y_step, w, w0, x, x0, x_step, offsets, taps, bias, b0, floor).
 
     y[y0 + o*y_step + v*lanes + l] = bias[b0 + o] + sum over k < taps of
-    w[w0 + k*rows + o] * x[x0 + offsets[k] + v*x_step + l], for o < rows, v < vectors. Arrays are flat and contiguous.
+    w[w0 + k*rows + o] * x[x0 + offsets[k] + v*x_step + l], for o < rows, v < vectors, but at least floor: 0 makes it a
+    ReLU, -inf changes nothing. Arrays are flat and contiguous.
     """
 
     @intrinsic
-    def dot(typing, y, y0, y_step, w, w0, x, x0, x_step, offsets, taps, bias, b0):
+    def dot(typing, y, y0, y_step, w, w0, x, x0, x_step, offsets, taps, bias, b0, floor):
         i = types.int64
-        signature = types.void(y, i, i, w, i, x, i, i, offsets, i, bias, i)
+        signature = types.void(y, i, i, w, i, x, i, i, offsets, i, bias, i, y.dtype)
 
         def generate(context, builder, signature, args):
             emit = Emitter(builder, signature.args[0].dtype)
@@ -154,10 +173,11 @@ def dot_tile(rows, vectors):
 
             start = [emit.repeat(builder.load(emit.at(bias, o))) for o in range(rows) for _ in range(vectors)]
             sums = emit.sum_loop(args[9], start, tap)
+            floor = emit.repeat(args[12])
             for o in range(rows):
                 row = emit.at(y, builder.mul(args[2], ir.Constant(INT, o)))
                 for v in range(vectors):
-                    emit.store(sums[o * vectors + v], emit.at(row, v * emit.count))
+                    emit.store(emit.at_least(floor, sums[o * vectors + v]), emit.at(row, v * emit.count))
             return context.get_dummy_value()
 
         return signature, generate
@@ -200,3 +220,40 @@ def outer_tile(rows, vectors):
         return signature, generate
 
     return outer
+
+
+def inner_tile(rows, columns):
+    """The intrinsic inner(c, c0, a, a0, a_step, b, b0, b_step, vectors).
+
+    c[c0 + r*columns + s] += sum over p < vectors*lanes of a[a0 + r*a_step + p] * b[b0 + s*b_step + p], for r < rows,
+    s < columns. Arrays are flat and contiguous.
+    """
+
+    @intrinsic
+    def inner(typing, c, c0, a, a0, a_step, b, b0, b_step, vectors):
+        i = types.int64
+        signature = types.void(c, i, a, i, i, b, i, i, i)
+
+        def generate(context, builder, signature, args):
+            emit = Emitter(builder, signature.args[0].dtype)
+            c, a, b = (emit.at(data(context, builder, signature, args, i), args[i + 1]) for i in (0, 2, 5))
+            rows_of_a = [emit.at(a, builder.mul(args[4], ir.Constant(INT, r))) for r in range(rows)]
+            rows_of_b = [emit.at(b, builder.mul(args[7], ir.Constant(INT, s))) for s in range(columns)]
+
+            def vector(p, sums):
+                start = builder.mul(p, ir.Constant(INT, emit.count))
+                right = [emit.load(emit.at(row, start)) for row in rows_of_b]
+                left = [emit.load(emit.at(row, start)) for row in rows_of_a]
+                pairs = [(x, y) for x in left for y in right]
+                return [builder.call(emit.fma, [x, y, total]) for (x, y), total in zip(pairs, sums, strict=True)]
+
+            zero = emit.repeat(ir.Constant(emit.element, 0.0))
+            sums = emit.sum_loop(args[8], [zero] * (rows * columns), vector)
+            for k in range(0, len(sums), emit.count):
+                place = emit.at(c, k)
+                emit.store(builder.fadd(emit.load(place), emit.sum_lanes(sums[k : k + emit.count])), place)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return inner

@@ -6,72 +6,124 @@ when the mean is large. Source: Chan, Golub, LeVeque, Algorithms for computing t
 """
 
 import numpy as np
-from numba import prange
 
 from ..reference.norm import scale_of
 from ..shapes import check_rank, check_shape, same_dtype
 from .arrays import plain
-from .jit import jit, parallel
+from .jit import jit, parallel, part_of
+from .memory import empty_like
+
+# With a ReLU behind, the same loops do its work: forward, y is at least `floor`, which is -inf without; backward, dy
+# counts as 0 where y <= 0, and without ReLU y is None.
 
 
 def batch_norm_train_forward(x, weight, bias, eps):
+    return train_forward(x, weight, bias, eps, -np.inf)
+
+
+def batch_norm_relu_train_forward(x, weight, bias, eps):
+    return train_forward(x, weight, bias, eps, 0)
+
+
+def train_forward(x, weight, bias, eps, floor):
     same_dtype(x=x, weight=weight, bias=bias)
     check_rank("x", x, 4, "(N, C, H, W)")
     x = plain(x)
-    mean, var = statistics(planes(x))
-    return batch_norm_eval_forward(x, weight, bias, mean, var, eps), mean, var
+    mean, var = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    statistics(mean, var, planes(x))
+    return eval_forward(x, weight, bias, mean, var, eps, floor), mean, var
+
+
+def batch_norm_train_backward(dy, x, weight, mean, var, eps):
+    return train_backward(dy, None, x, weight, mean, var, eps)
+
+
+def batch_norm_relu_train_backward(dy, y, x, weight, mean, var, eps):
+    return train_backward(dy, y, x, weight, mean, var, eps)
+
+
+def train_backward(dy, y, x, weight, mean, var, eps):
+    dy, y, x = prepared(dy, y, x, weight)
+    sums, products = np.empty(x.shape[1]), np.empty(x.shape[1])
+    gradient_sums(sums, products, planes(dy), planes(y), planes(x), mean)
+    # dx = scale*(dy - dbias/m - x̂*dweight/m) is, for each channel, a*dy + b*(x - mean) + c with three numbers:
+    std, scale, count = np.sqrt(var + eps), scale_of(weight, var, eps), max(1, x.size // x.shape[1])
+    centre, slope = mean.astype(x.dtype), -scale * products / (std * std * count)
+    shift = -scale * sums / count - slope * (mean - centre)
+    numbers = (a.astype(x.dtype) for a in (scale, slope, shift))
+    dx = empty_like(x)
+    input_gradient(planes(dx), planes(dy), *gate(y, x), planes(x), centre, *numbers)
+    return dx, (products / std).astype(x.dtype), sums.astype(x.dtype)
 
 
 def batch_norm_eval_forward(x, weight, bias, mean, var, eps):
-    same_dtype(x=x, weight=weight, bias=bias)
+    return eval_forward(x, weight, bias, mean, var, eps, -np.inf)
+
+
+def batch_norm_relu_eval_forward(x, weight, bias, mean, var, eps):
+    return eval_forward(x, weight, bias, mean, var, eps, 0)
+
+
+def eval_forward(x, weight, bias, mean, var, eps, floor):
+    dtype = same_dtype(x=x, weight=weight, bias=bias)
     check_rank("x", x, 4, "(N, C, H, W)")
     for name, a in (("mean", mean), ("var", var), ("weight", weight), ("bias", bias)):
         if a is not None:
             check_shape(name, a, x.shape[1:2])
     x = plain(x)
-    scale, centre = scale_of(weight, var, eps), mean.astype(x.dtype)
+    scale, centre = scale_of(weight, var, eps), mean.astype(dtype)
     shift = (0.0 if bias is None else bias) - (mean - centre) * scale  # what rounding the mean took away
-    y = np.empty_like(x)
-    affine(planes(y), planes(x), centre, scale.astype(x.dtype), shift.astype(x.dtype))
+    y = empty_like(x)
+    affine(planes(y), planes(x), centre, scale.astype(dtype), shift.astype(dtype), dtype.type(floor))
     return y
 
 
 def batch_norm_eval_backward(dy, x, weight, mean, var, eps):
-    dtype = same_dtype(dy=dy, x=x, weight=weight)
-    check_shape("dy", dy, x.shape)
-    dy, x = plain(dy), plain(x)
-    sums, products = gradient_sums(planes(dy), planes(x), mean.astype(np.float64))
-    dx = np.empty_like(x)
-    zero = np.zeros(x.shape[1], dtype)
-    input_gradient(planes(dx), planes(dy), planes(x), zero, scale_of(weight, var, eps).astype(dtype), zero, zero)
-    return dx, (products / np.sqrt(var + eps)).astype(dtype), sums.astype(dtype)
+    return eval_backward(dy, None, x, weight, mean, var, eps)
 
 
-def batch_norm_train_backward(dy, x, weight, mean, var, eps):
-    dtype = same_dtype(dy=dy, x=x, weight=weight)
+def batch_norm_relu_eval_backward(dy, y, x, weight, mean, var, eps):
+    return eval_backward(dy, y, x, weight, mean, var, eps)
+
+
+def eval_backward(dy, y, x, weight, mean, var, eps):
+    dy, y, x = prepared(dy, y, x, weight)
+    sums, products = np.empty(x.shape[1]), np.empty(x.shape[1])
+    gradient_sums(sums, products, planes(dy), planes(y), planes(x), mean.astype(np.float64))
+    zero, scale = np.zeros(x.shape[1], x.dtype), scale_of(weight, var, eps).astype(x.dtype)
+    dx = empty_like(x)
+    input_gradient(planes(dx), planes(dy), *gate(y, x), planes(x), zero, scale, zero, zero)
+    return dx, (products / np.sqrt(var + eps)).astype(x.dtype), sums.astype(x.dtype)
+
+
+def prepared(dy, y, x, weight):
+    """dy, y (or None) and x as the kernels take them."""
+    same_dtype(dy=dy, x=x, y=y, weight=weight)
     check_shape("dy", dy, x.shape)
-    dy, x = plain(dy), plain(x)
-    sums, products = gradient_sums(planes(dy), planes(x), mean)
-    # dx = scale*(dy - dbias/m - x̂*dweight/m) is, for each channel, a*dy + b*(x - mean) + c with three numbers:
-    std, scale, count = np.sqrt(var + eps), scale_of(weight, var, eps), max(1, x.size // x.shape[1])
-    centre, slope = mean.astype(dtype), -scale * products / (std * std * count)
-    shift = -scale * sums / count - slope * (mean - centre)
-    dx = np.empty_like(x)
-    input_gradient(planes(dx), planes(dy), planes(x), centre, *(a.astype(dtype) for a in (scale, slope, shift)))
-    return dx, (products / std).astype(dtype), sums.astype(dtype)
+    if y is not None:
+        check_shape("y", y, x.shape)
+        y = plain(y)
+    return plain(dy), y, plain(x)
+
+
+def gate(y, x):
+    """An array and a number: dy counts as 0 where the array is <= the number. Nothing is <= NaN.
+
+    If the compiler left the question out without ReLU, as in the sums, it would also round the rest in another order.
+    """
+    return (planes(x), x.dtype.type(np.nan)) if y is None else (planes(y), x.dtype.type(0))
 
 
 def planes(x):
-    """(N, C, H, W) as (N, C, H*W)."""
-    return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+    """(N, C, H, W) as (N, C, H*W); None stays None."""
+    return None if x is None else x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 
 @parallel
-def statistics(x):
+def statistics(mean, var, x, share):
     """Mean and biased variance of each channel."""
     N, C, P = x.shape
-    mean, var = np.zeros(C), np.zeros(C)
-    for c in prange(C):
+    for c in part_of(C, share):
         if N > 0:
             origin = np.float64(x[0, c, 0])
             total, squares = 0.0, 0.0
@@ -81,7 +133,6 @@ def statistics(x):
                 squares += q
             mean[c] = origin + total / (N * P)
             var[c] = max(0.0, squares / (N * P) - (total / (N * P)) ** 2)
-    return mean, var
 
 
 @jit
@@ -95,49 +146,57 @@ def shifted_sums(row, origin):
 
 
 @parallel
-def affine(y, x, centre, scale, shift):
-    """y = (x - centre)*scale + shift; subtracting first keeps the digits of a small spread around a large mean."""
+def affine(y, x, centre, scale, shift, floor, share):
+    """y = (x - centre)*scale + shift, at least floor.
+
+    Subtracting first keeps the digits of a small spread around a large mean.
+    """
     N, C, _ = x.shape
-    for item in prange(N * C):
+    for item in part_of(N * C, share):
         n, c = item // C, item % C
         m, a, b = centre[c], scale[c], shift[c]
         row, out = x[n, c], y[n, c]
         for i in range(len(row)):
-            out[i] = a * (row[i] - m) + b
+            value = a * (row[i] - m) + b
+            out[i] = floor if value <= floor else value  # a NaN is not <= 0, so it stays
 
 
 @parallel
-def gradient_sums(dy, x, mean):
-    """Per channel the sums of dy and of dy*(x - mean), in float64."""
+def gradient_sums(sums, products, dy, y, x, mean, share):
+    """Per channel the sums of dy and of dy*(x - mean), in float64, where dy is 0 if y <= 0."""
     N, C, _ = x.shape
-    sums, products = np.zeros(C), np.zeros(C)
-    for c in prange(C):
+    for c in part_of(C, share):
         total, product = 0.0, 0.0
         for n in range(N):
-            s, p = product_sums(dy[n, c], x[n, c], mean[c])
+            s, p = product_sums(dy[n, c], None if y is None else y[n, c], x[n, c], mean[c])
             total += s
             product += p
         sums[c], products[c] = total, product
-    return sums, products
 
 
 @jit
-def product_sums(dy, x, mean):
+def product_sums(dy, y, x, mean):
     total, product = 0.0, 0.0
     for i in range(len(x)):
         g = np.float64(dy[i])
+        if y is not None:  # known when this is compiled
+            g = 0.0 if y[i] <= 0 else g
         total += g
         product += g * (x[i] - mean)
     return total, product
 
 
 @parallel
-def input_gradient(dx, dy, x, centre, scale, slope, shift):
-    """dx = scale*dy + slope*(x - centre) + shift."""
+def input_gradient(dx, dy, y, closed, x, centre, scale, slope, shift, share):
+    """dx = scale*dy + slope*(x - centre) + shift, where dy is 0 if y <= closed."""
     N, C, _ = x.shape
-    for item in prange(N * C):
+    zero = dx.dtype.type(0)
+    for item in part_of(N * C, share):
         n, c = item // C, item % C
         m, a, b, d = centre[c], scale[c], slope[c], shift[c]
-        gradient, row, out = dy[n, c], x[n, c], dx[n, c]
+        gradients, gates, row, out = dy[n, c], y[n, c], x[n, c], dx[n, c]
         for i in range(len(row)):
-            out[i] = a * gradient[i] + b * (row[i] - m) + d
+            gradient = gradients[i]  # read before the choice, so that the choice needs no branch
+            gradient = zero if gates[i] <= closed else gradient
+            through_statistics = b * (row[i] - m) if b != 0 else zero  # without any, an infinite x does no harm
+            out[i] = a * gradient + through_statistics + d

@@ -5,20 +5,21 @@ just that, one window after the other, without getting into each other's way.
 """
 
 import numpy as np
-from numba import prange
 
 from ..errors import ShapeError
 from ..reference.pool import avg_pool_divisor, check_switches
 from ..shapes import check_rank, check_shape, pair, pool2d_output_shape, same_dtype
 from .arrays import plain
-from .jit import parallel
+from .conv_parallel import add_row
+from .jit import jit, parallel, part_of
+from .memory import empty
 
 
 def max_pool2d_forward(x, kernel, stride, padding, dilation, ceil_mode):
     dtype = same_dtype(x=x)
     check_rank("x", x, 4, "(N, C, H, W)")
     shape = pool2d_output_shape(x.shape, kernel, stride, padding, dilation, ceil_mode)
-    y, argmax = np.empty(shape, dtype), np.empty(shape, np.int32)
+    y, argmax = empty(shape, dtype), empty(shape, np.int32)
     x = plain(x)
     (kH, kW), padding = pair(kernel), pair(padding, minimum=0)
     if (kH, kW) == pair(stride) == (2, 2) and padding == (0, 0) and pair(dilation) == (1, 1) and not ceil_mode:
@@ -29,10 +30,10 @@ def max_pool2d_forward(x, kernel, stride, padding, dilation, ceil_mode):
 
 
 @parallel
-def max_of_windows(y, argmax, x, kernel, stride, padding, dilation):
+def max_of_windows(y, argmax, x, kernel, stride, padding, dilation, share):
     N, C, rows, cols = y.shape
     H, W = x.shape[2:]
-    for item in prange(N * C):
+    for item in part_of(N * C, share):
         n, c = item // C, item % C
         for i in range(rows):
             for j in range(cols):
@@ -51,35 +52,42 @@ def max_of_windows(y, argmax, x, kernel, stride, padding, dilation):
 
 
 @parallel
-def max_of_four(y, argmax, x):
+def max_of_four(y, argmax, x, share):
     """The pool that nearly every net uses: 2x2, without overlap."""
     N, C, rows, cols = y.shape
-    W = x.shape[3]
-    for item in prange(N * C):
-        n, c = item // C, item % C
-        for i in range(rows):
-            for j in range(cols):
-                place, best = 2 * i * W + 2 * j, x[n, c, 2 * i, 2 * j]
-                for tap in range(1, 4):
-                    row, col = 2 * i + tap // 2, 2 * j + tap % 2
-                    value = x[n, c, row, col]
-                    if value > best or (value != value and best == best):
-                        place, best = row * W + col, value
-                y[n, c, i, j], argmax[n, c, i, j] = best, place
+    for item in part_of(N * C * rows, share):
+        plane, i = item // rows, item % rows
+        n, c = plane // C, plane % C
+        max_of_two_rows(y[n, c, i], argmax[n, c, i], x[n, c, 2 * i], x[n, c, 2 * i + 1], 2 * i * x.shape[3])
+
+
+@jit
+def max_of_two_rows(y, argmax, upper, lower, start):
+    """No branches, so that the compiler can use vectors. `start` is where the upper row begins in its plane."""
+    W = np.int32(len(upper))
+    for j in range(len(y)):
+        best, place = upper[2 * j], np.int32(0)
+        for k in range(1, 4):
+            value = upper[2 * j + 1] if k == 1 else lower[2 * j] if k == 2 else lower[2 * j + 1]
+            wins = (value > best) | ((value != value) & (best == best))
+            best = value if wins else best
+            place = np.int32(k) if wins else place
+        y[j] = best
+        argmax[j] = np.int32(start + 2 * j) + (place & np.int32(1)) + (place >> np.int32(1)) * W
 
 
 def max_pool2d_backward(dy, argmax, x_shape):
     dtype = same_dtype(dy=dy)
     check_shape("dy", dy, argmax.shape)
     check_shape("dy", dy, (*x_shape[:2], *dy.shape[2:]))
-    dx = np.empty(x_shape, dtype)
+    dx = empty(x_shape, dtype)
     give_to_winners(planes(dx), planes(plain(dy)), planes(plain(argmax)))
     return dx
 
 
 @parallel
-def give_to_winners(dx, dy, argmax):
-    for plane in prange(len(dy)):
+def give_to_winners(dx, dy, argmax, share):
+    for plane in part_of(len(dy), share):
         dx[plane, :] = 0
         for p in range(dy.shape[1]):
             dx[plane, argmax[plane, p]] += dy[plane, p]
@@ -93,15 +101,15 @@ def max_unpool2d_forward(x, argmax, y_shape):
     if (N, C) != x.shape[:2]:
         raise ShapeError(f"x has shape {x.shape}, expected {(N, C)} images and channels, as in y {tuple(y_shape)}")
     check_switches(argmax, H, W)
-    y = np.empty(y_shape, dtype)
+    y = empty(y_shape, dtype)
     put(planes(y), planes(plain(x)), planes(plain(argmax)))
     return y
 
 
 @parallel
-def put(y, x, argmax):
+def put(y, x, argmax, share):
     """y[argmax] = x in each plane, the last of equal switches winning; zeros elsewhere."""
-    for plane in prange(len(x)):
+    for plane in part_of(len(x), share):
         y[plane, :] = 0
         for p in range(x.shape[1]):
             y[plane, argmax[plane, p]] = x[plane, p]
@@ -112,15 +120,15 @@ def max_unpool2d_backward(dy, argmax):
     check_rank("dy", dy, 4, "(N, C, H', W')")
     check_shape("dy", dy, (*argmax.shape[:2], *dy.shape[2:]))
     check_switches(argmax, *dy.shape[2:])
-    dx = np.empty(argmax.shape, dtype)
+    dx = empty(argmax.shape, dtype)
     take(planes(dx), planes(plain(dy)), planes(plain(argmax)))
     return dx
 
 
 @parallel
-def take(dx, dy, argmax):
+def take(dx, dy, argmax, share):
     """dx = dy[argmax] in each plane, 0 for all but the last of equal switches."""
-    for plane in prange(len(dx)):
+    for plane in part_of(len(dx), share):
         taken = np.zeros(dy.shape[1], np.bool_)
         for p in range(dx.shape[1] - 1, -1, -1):
             place = argmax[plane, p]
@@ -137,48 +145,60 @@ def planes(a):
 def avg_pool2d_forward(x, kernel, stride, padding, ceil_mode, count_include_pad):
     dtype = same_dtype(x=x)
     check_rank("x", x, 4, "(N, C, H, W)")
-    y = np.empty(pool2d_output_shape(x.shape, kernel, stride, padding, 1, ceil_mode), dtype)
-    share = 1 / avg_pool_divisor(x.shape, y.shape, kernel, stride, padding, count_include_pad)
-    mean_of_windows(y, plain(x), share.astype(dtype), pair(kernel), pair(stride), pair(padding, minimum=0))
+    y = empty(pool2d_output_shape(x.shape, kernel, stride, padding, 1, ceil_mode), dtype)
+    scale = 1 / avg_pool_divisor(x.shape, y.shape, kernel, stride, padding, count_include_pad)
+    mean_of_windows(y, plain(x), scale.astype(dtype), pair(kernel), pair(stride), pair(padding, minimum=0))
     return y
 
 
 @parallel
-def mean_of_windows(y, x, share, kernel, stride, padding):
+def mean_of_windows(y, x, scale, kernel, stride, padding, share):
+    """The rows of a window are added up first, whole rows at a time; then its columns."""
     N, C, rows, cols = y.shape
     H, W = x.shape[2:]
-    for item in prange(N * C):
+    one, width = x.dtype.type(1), max(W + padding[1], (cols - 1) * stride[1] + kernel[1])
+    for item in part_of(N * C, share):
         n, c = item // C, item % C
+        line = np.zeros(width, x.dtype)  # with the padding, whose zeros stay
+        inside = line[padding[1] : padding[1] + W]
         for i in range(rows):
             top = i * stride[0] - padding[0]
+            inside[:] = 0
+            for row in range(max(top, 0), min(top + kernel[0], H)):
+                add_row(inside, 1, x[n, c, row], 1, one, W)
+            out = y[n, c, i]
+            out[:] = 0
+            for s in range(kernel[1]):
+                add_row(out, 1, line[s:], stride[1], one, cols)
             for j in range(cols):
-                left, total = j * stride[1] - padding[1], x.dtype.type(0)
-                for row in range(max(top, 0), min(top + kernel[0], H)):
-                    for col in range(max(left, 0), min(left + kernel[1], W)):
-                        total += x[n, c, row, col]
-                y[n, c, i, j] = total * share[i, j]
+                out[j] *= scale[i, j]
 
 
 def avg_pool2d_backward(dy, x_shape, kernel, stride, padding, ceil_mode, count_include_pad):
     dtype = same_dtype(dy=dy)
     check_shape("dy", dy, pool2d_output_shape(x_shape, kernel, stride, padding, 1, ceil_mode))
-    dx = np.empty(x_shape, dtype)
-    share = 1 / avg_pool_divisor(x_shape, dy.shape, kernel, stride, padding, count_include_pad)
-    share_out(dx, plain(dy), share.astype(dtype), pair(kernel), pair(stride), pair(padding, minimum=0))
+    dx = empty(x_shape, dtype)
+    scale = 1 / avg_pool_divisor(x_shape, dy.shape, kernel, stride, padding, count_include_pad)
+    share_out(dx, plain(dy), scale.astype(dtype), pair(kernel), pair(stride), pair(padding, minimum=0))
     return dx
 
 
 @parallel
-def share_out(dx, dy, share, kernel, stride, padding):
+def share_out(dx, dy, scale, kernel, stride, padding, share):
+    """The same backward: a row of gradients is spread over its windows' columns, and that line added to the rows."""
     N, C, rows, cols = dy.shape
     H, W = dx.shape[2:]
-    for item in prange(N * C):
+    one, width = dx.dtype.type(1), max(W + padding[1], (cols - 1) * stride[1] + kernel[1])
+    for item in part_of(N * C, share):
         n, c = item // C, item % C
+        line, part = np.empty(width, dx.dtype), np.empty(cols, dx.dtype)
         dx[n, c] = 0
         for i in range(rows):
-            top = i * stride[0] - padding[0]
+            top, gradients = i * stride[0] - padding[0], dy[n, c, i]
             for j in range(cols):
-                left, part = j * stride[1] - padding[1], dy[n, c, i, j] * share[i, j]
-                for row in range(max(top, 0), min(top + kernel[0], H)):
-                    for col in range(max(left, 0), min(left + kernel[1], W)):
-                        dx[n, c, row, col] += part
+                part[j] = gradients[j] * scale[i, j]
+            line[:] = 0
+            for s in range(kernel[1]):
+                add_row(line[s:], stride[1], part, 1, one, cols)
+            for row in range(max(top, 0), min(top + kernel[0], H)):
+                add_row(dx[n, c, row], 1, line[padding[1] :], 1, one, W)

@@ -9,15 +9,17 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ..errors import ShapeError
 from ..reference.resize import bilinear_source, nearest_source, nearest_sources
 from ..shapes import check_rank, check_shape, check_size, same_dtype
 from .arrays import plain
-from .jit import parallel
+from .conv_parallel import add_row
+from .jit import jit, parallel, part_of
+from .memory import empty
 
 BLOCK = 32  # output rows that one thread takes at a time
+GENERAL = -1.0  # in place of the weight that a neighbour has in twofold enlarging: any other resizing
 
 
 class Matrix(NamedTuple):
@@ -34,13 +36,15 @@ def upsample_nearest2d_forward(x, size, scale):
     nearest_sources(x, size, scale)  # for its checks
     rows, cols = check_size(size)
     H, W = x.shape[2:]
-    return resized(x, nearest(H, rows, scale[0], x.dtype), nearest(W, cols, scale[1], x.dtype))
+    side = 0.0 if twofold((H, W), (rows, cols), scale) else GENERAL
+    return resized(x, nearest(H, rows, scale[0], x.dtype), nearest(W, cols, scale[1], x.dtype), side)
 
 
 def upsample_nearest2d_backward(dy, x_shape, scale):
     dtype = check_gradient(dy, x_shape)
     (rows, cols), (H, W) = dy.shape[2:], x_shape[2:]
-    return resized(dy, nearest(H, rows, scale[0], dtype, True), nearest(W, cols, scale[1], dtype, True))
+    side = 0.0 if twofold((H, W), (rows, cols), scale) else GENERAL
+    return resized(dy, nearest(H, rows, scale[0], dtype, True), nearest(W, cols, scale[1], dtype, True), side)
 
 
 def upsample_bilinear2d_forward(x, size, scale, align_corners):
@@ -50,14 +54,21 @@ def upsample_bilinear2d_forward(x, size, scale, align_corners):
     if 0 in (H, W):
         raise ShapeError(f"x has shape {x.shape}: there is nothing to resize")
     along = functools.partial(bilinear, dtype=dtype, align_corners=bool(align_corners))
-    return resized(x, along(H, rows, scale[0]), along(W, cols, scale[1]))
+    side = 0.25 if twofold((H, W), (rows, cols), scale) and not align_corners else GENERAL
+    return resized(x, along(H, rows, scale[0]), along(W, cols, scale[1]), side)
 
 
 def upsample_bilinear2d_backward(dy, x_shape, scale, align_corners):
     dtype = check_gradient(dy, x_shape)
     (rows, cols), (H, W) = dy.shape[2:], x_shape[2:]
     along = functools.partial(bilinear, dtype=dtype, align_corners=bool(align_corners), backward=True)
-    return resized(dy, along(H, rows, scale[0]), along(W, cols, scale[1]))
+    side = 0.25 if twofold((H, W), (rows, cols), scale) and not align_corners else GENERAL
+    return resized(dy, along(H, rows, scale[0]), along(W, cols, scale[1]), side)
+
+
+def twofold(size, enlarged, scale):
+    """Whether both axes are doubled, as nearly all nets do; then columns need no table of indices."""
+    return enlarged == (2 * size[0], 2 * size[1]) and tuple(scale) == (0.5, 0.5)
 
 
 def check_gradient(dy, x_shape):
@@ -73,7 +84,7 @@ def check_gradient(dy, x_shape):
 @functools.lru_cache(maxsize=256)
 def nearest(size, count, scale, dtype, backward=False):
     """The Matrix from `size` to `count` pixels, or for backward its transpose."""
-    matrix = Matrix(nearest_source(size, count, scale)[None], np.ones((1, count), dtype))
+    matrix = Matrix(nearest_source(size, count, scale)[None].astype(np.uint32), np.ones((1, count), dtype))
     return transposed(matrix, size) if backward else matrix
 
 
@@ -81,7 +92,7 @@ def nearest(size, count, scale, dtype, backward=False):
 def bilinear(size, count, scale, dtype, align_corners, backward=False):
     """The Matrix from `size` to `count` pixels, or for backward its transpose."""
     low, high, t = bilinear_source(size, count, scale, align_corners)
-    matrix = Matrix(np.stack([low, high]), np.stack([1 - t, t]).astype(dtype))
+    matrix = Matrix(np.stack([low, high]).astype(np.uint32), np.stack([1 - t, t]).astype(dtype))
     return transposed(matrix, size) if backward else matrix
 
 
@@ -98,7 +109,7 @@ def transposed(matrix, size):
     order = np.argsort(matrix.index, axis=None, kind="stable")  # all terms, sorted by the input that they read
     source = matrix.index.ravel()[order]
     term = np.arange(len(source)) - np.searchsorted(source, source)  # 0, 1, ... among those of the same input
-    index = np.full((term.max() + 1, size), count)
+    index = np.full((term.max() + 1, size), count, matrix.index.dtype)
     weight = np.zeros(index.shape, matrix.weight.dtype)
     index[term, source], weight[term, source] = order % count, matrix.weight.ravel()[order]
     return Matrix(index, weight)
@@ -107,42 +118,94 @@ def transposed(matrix, size):
 # ------------------------------------------------------------------ the kernel
 
 
-def resized(x, rows, cols):
+def resized(x, rows, cols, side):
     """rows @ x @ cols.T in each plane."""
     N, C, H, W = x.shape
-    y = np.empty((N, C, rows.index.shape[1], cols.index.shape[1]), x.dtype)
-    resize(y.reshape(N * C, *y.shape[2:]), plain(x).reshape(N * C, H, W), *rows, *cols)
+    y = empty((N, C, rows.index.shape[1], cols.index.shape[1]), x.dtype)
+    resize(y.reshape(N * C, *y.shape[2:]), plain(x).reshape(N * C, H, W), *rows, *cols, x.dtype.type(side))
     return y
 
 
 @parallel
-def resize(y, x, row_index, row_weight, col_index, col_weight):
+def resize(y, x, row_index, row_weight, col_index, col_weight, side, share):
     """y[i, j] = sum over k, l of row_weight[k, i] * col_weight[l, j] * x[row_index[k, i], col_index[l, j]].
 
-    Rows first: a sum of whole rows runs on vectors. It has one more place, a 0, where a term that is not there leads.
+    Columns are resized where there are fewer rows, in x or in y; rows are added whole, on vectors.
     """
     planes, rows, cols = y.shape
-    H, W = x.shape[1:]
+    H = x.shape[1]
     blocks = -(-rows // BLOCK)
-    for item in prange(planes * blocks):
-        plane, first = np.int64(item) // blocks, np.int64(item) % blocks * BLOCK
-        line = np.empty(W + 1, x.dtype)
-        for i in range(first, min(rows, first + BLOCK)):
-            out = y[plane, i]
-            again = i > first  # nearest repeats rows
-            for k in range(len(row_index)):
-                again &= row_index[k, i] == row_index[k, i - 1] and row_weight[k, i] == row_weight[k, i - 1]
-            if again:
-                out[:] = y[plane, i - 1]
-                continue
-            line[:] = 0
-            for k in range(len(row_index)):
-                if row_index[k, i] < H:
-                    row, weight = x[plane, row_index[k, i]], row_weight[k, i]
-                    for b in range(W):
-                        line[b] += weight * row[b]
-            for j in range(cols):
-                out[j] = col_weight[0, j] * line[col_index[0, j]]
-            for l in range(1, len(col_index)):
-                for j in range(cols):
-                    out[j] += col_weight[l, j] * line[col_index[l, j]]
+    for item in part_of(planes * blocks, share):
+        plane, first = item // blocks, item % blocks * BLOCK
+        last = min(rows, first + BLOCK)
+        if rows >= H:
+            enlarge_rows(y[plane], x[plane], first, last, row_index, row_weight, col_index, col_weight, side)
+        else:
+            reduce_rows(y[plane], x[plane], first, last, row_index, row_weight, col_index, col_weight, side)
+
+
+@jit
+def enlarge_rows(y, x, first, last, row_index, row_weight, col_index, col_weight, side):
+    H, W = x.shape
+    lowest, highest = H, -1  # the rows of x that these rows of y are made of
+    for i in range(first, last):
+        for k in range(len(row_index)):
+            if row_index[k, i] < H:
+                lowest, highest = min(lowest, row_index[k, i]), max(highest, row_index[k, i])
+    wide, line = np.zeros((max(0, highest - lowest + 1), y.shape[1]), x.dtype), np.zeros(W + 2, x.dtype)
+    one = x.dtype.type(1)
+    for row in range(len(wide)):
+        line[:] = 0
+        add_row(line[1:], 1, x[lowest + row], 1, one, W)
+        resize_row(wide[row], line, col_index, col_weight, side, True)
+    for i in range(first, last):
+        out = y[i]
+        out[:] = 0
+        for k in range(len(row_index)):
+            if row_index[k, i] < H:
+                add_row(out, 1, wide[row_index[k, i] - lowest], 1, row_weight[k, i], len(out))
+
+
+@jit
+def reduce_rows(y, x, first, last, row_index, row_weight, col_index, col_weight, side):
+    H, W = x.shape
+    line = np.zeros(W + 2, x.dtype)
+    for i in range(first, last):
+        line[:] = 0
+        for k in range(len(row_index)):
+            if row_index[k, i] < H:
+                add_row(line[1:], 1, x[row_index[k, i]], 1, row_weight[k, i], W)
+        resize_row(y[i], line, col_index, col_weight, side, False)
+
+
+@jit
+def resize_row(out, line, col_index, col_weight, side, enlarge):
+    """out[j] = sum over l of col_weight[l, j] * line[1 + col_index[l, j]]. An index of no term leads to a 0 at the end.
+
+    Twofold: y[2q] = side*x[q-1] + middle*x[q], y[2q+1] = middle*x[q] + side*x[q+1], or backward the same transposed.
+    The pixel beyond the end is the last one again.
+    """
+    middle = 1 - side
+    if side >= 0:
+        line[0], line[-1] = line[1], line[-2]
+    if side == 0 and enlarge:
+        for q in range(len(out) // 2):
+            out[2 * q] = line[q + 1]
+            out[2 * q + 1] = line[q + 1]
+    elif side == 0:
+        for q in range(len(out)):
+            out[q] = line[2 * q + 1] + line[2 * q + 2]
+    elif side > 0 and enlarge:
+        for q in range(len(out) // 2):
+            out[2 * q] = side * line[q] + middle * line[q + 1]
+            out[2 * q + 1] = middle * line[q + 1] + side * line[q + 2]
+    elif side > 0:
+        for q in range(len(out)):
+            out[q] = middle * (line[2 * q + 1] + line[2 * q + 2]) + side * (line[2 * q] + line[2 * q + 3])
+    else:
+        out[:] = 0
+        places = line[1:]
+        for l in range(len(col_index)):
+            index, weight = col_index[l], col_weight[l]
+            for j in range(len(out)):
+                out[j] += weight[j] * places[index[j]]

@@ -1,12 +1,11 @@
 """Optimiser updates in one pass over memory, where the NumPy expressions of `reference` take about a dozen."""
 
 import numpy as np
-from numba import prange
 
 from ..reference import update as reference
 from ..shapes import check_shape, same_dtype
 from .arrays import PIECE, plain
-from .jit import jit, parallel
+from .jit import jit, parallel, part_of
 
 
 def sgd_update(value, grad, velocity, lr, momentum, weight_decay, nesterov):
@@ -22,8 +21,8 @@ def sgd_update(value, grad, velocity, lr, momentum, weight_decay, nesterov):
 
 
 @parallel
-def sgd(value, grad, velocity, lr, momentum, weight_decay, nesterov):
-    for piece in prange(-(-len(value) // PIECE)):
+def sgd(value, grad, velocity, lr, momentum, weight_decay, nesterov, share):
+    for piece in part_of(-(-len(value) // PIECE), share):
         part = slice(piece * PIECE, (piece + 1) * PIECE)
         sgd_piece(value[part], grad[part], velocity[part], lr, momentum, weight_decay, nesterov)
 
@@ -57,8 +56,8 @@ def adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, de
 
 
 @parallel
-def adam(value, grad, m, v, numbers):
-    for piece in prange(-(-len(value) // PIECE)):
+def adam(value, grad, m, v, numbers, share):
+    for piece in part_of(-(-len(value) // PIECE), share):
         part = slice(piece * PIECE, (piece + 1) * PIECE)
         adam_piece(value[part], grad[part], m[part], v[part], numbers)
 

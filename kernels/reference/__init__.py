@@ -21,6 +21,7 @@ from .conv import (
     conv2d_backward_input,
     conv2d_backward_weight,
     conv2d_forward,
+    conv2d_relu_forward,
     conv_transpose2d_backward_input,
     conv_transpose2d_backward_weight,
     conv_transpose2d_forward,
@@ -30,6 +31,10 @@ from .linear import linear_backward_bias, linear_backward_input, linear_backward
 from .norm import (
     batch_norm_eval_backward,
     batch_norm_eval_forward,
+    batch_norm_relu_eval_backward,
+    batch_norm_relu_eval_forward,
+    batch_norm_relu_train_backward,
+    batch_norm_relu_train_forward,
     batch_norm_train_backward,
     batch_norm_train_forward,
 )

@@ -18,6 +18,7 @@ from ..shapes import (
     pair,
     same_dtype,
 )
+from .activation import relu_forward
 from .windows import pad_or_crop, windows
 
 
@@ -38,6 +39,10 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups):
     if b is not None:
         y += b[:, None, None]
     return y
+
+
+def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
+    return relu_forward(conv2d_forward(x, w, b, stride, padding, dilation, groups))
 
 
 def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):

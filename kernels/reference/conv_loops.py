@@ -10,6 +10,7 @@ Far too slow for training; the tests hold it against `conv`.
 import numpy as np
 
 from ..shapes import check_shape, conv2d_output_shape, pads, pair, same_dtype
+from .activation import relu_forward
 
 
 def conv2d_forward(x, w, b, stride, padding, dilation, groups):
@@ -22,6 +23,10 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups):
     ):
         y[n, o, i, j] += x[n, c, row, col] * w[o, k, r, s]
     return y
+
+
+def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
+    return relu_forward(conv2d_forward(x, w, b, stride, padding, dilation, groups))
 
 
 def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):

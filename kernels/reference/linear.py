@@ -7,13 +7,9 @@ from ..shapes import check_rank, check_shape, same_dtype
 
 
 def linear_forward(x, w, b):
-    same_dtype(x=x, w=w, b=b)
-    check_rank("w", w, 2, "(O, I)")
-    if x.ndim < 1 or x.shape[-1] != w.shape[1]:
-        raise ShapeError(f"x has shape {x.shape}, expected (..., {w.shape[1]}) (the weight has shape {w.shape})")
+    check_linear(x, w, b)
     y = x @ w.T
     if b is not None:
-        check_shape("b", b, (len(w),))
         y += b
     return y
 
@@ -39,3 +35,13 @@ def linear_backward_bias(dy):
 def rows(a):
     """All leading axes as one: (..., K) to (M, K); M is written out, for -1 is ambiguous in an empty array."""
     return a.reshape(int(np.prod(a.shape[:-1])), a.shape[-1])
+
+
+def check_linear(x, w, b):
+    """Raise ShapeError or TypeError unless the three belong together."""
+    same_dtype(x=x, w=w, b=b)
+    check_rank("w", w, 2, "(O, I)")
+    if x.ndim < 1 or x.shape[-1] != w.shape[1]:
+        raise ShapeError(f"x has shape {x.shape}, expected (..., {w.shape[1]}) (the weight has shape {w.shape})")
+    if b is not None:
+        check_shape("b", b, (len(w),))

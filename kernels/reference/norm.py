@@ -6,6 +6,7 @@ Source: Ioffe and Szegedy, Batch Normalization (2015), section 3.
 import numpy as np
 
 from ..shapes import check_rank, check_shape, same_dtype
+from .activation import relu_backward, relu_forward
 
 PIXELS = (0, 2, 3)  # the axes that a channel's statistics are taken over: N, H, W
 
@@ -55,6 +56,23 @@ def batch_norm_eval_backward(dy, x, weight, mean, var, eps):
     dweight = (dy * normed).sum(axis=PIXELS, dtype=np.float64)
     dbias = dy.sum(axis=PIXELS, dtype=np.float64)
     return dx.astype(dtype), dweight.astype(dtype), dbias.astype(dtype)
+
+
+def batch_norm_relu_train_forward(x, weight, bias, eps):
+    y, mean, var = batch_norm_train_forward(x, weight, bias, eps)
+    return relu_forward(y), mean, var
+
+
+def batch_norm_relu_train_backward(dy, y, x, weight, mean, var, eps):
+    return batch_norm_train_backward(relu_backward(dy, y), x, weight, mean, var, eps)
+
+
+def batch_norm_relu_eval_forward(x, weight, bias, mean, var, eps):
+    return relu_forward(batch_norm_eval_forward(x, weight, bias, mean, var, eps))
+
+
+def batch_norm_relu_eval_backward(dy, y, x, weight, mean, var, eps):
+    return batch_norm_eval_backward(relu_backward(dy, y), x, weight, mean, var, eps)
 
 
 def scale_of(weight, var, eps):

@@ -61,27 +61,14 @@ class BatchNorm2d(Layer):
         self.running_var = constant((num_features,), 1.0, dtype=dtype) if track_running_stats else None
 
     def forward(self, x):
-        check_rank("x", x, 4, "(N, C, H, W)")
-        N, C, H, W = x.shape
-        if self.num_features != C:
-            raise ShapeError(f"x has shape {x.shape}: {C} channels, expected {self.num_features}")
-        if 0 in (H, W):
-            raise ShapeError(f"x has shape {x.shape}: there is nothing to compute")
-        same_dtype(x=x, running_mean=self.running_mean)
-        use_batch = self.training or self.running_mean is None
-        if not use_batch:
+        use_batch = self.uses_batch(x)
+        if use_batch:
+            y, mean, var = ops_for(x).batch_norm_train_forward(x, *self.affine(), self.eps)
+            self.update_running(mean, var, x)
+        else:
             mean, var = self.running_mean, self.running_var
             y = ops_for(x).batch_norm_eval_forward(x, *self.affine(), mean, var, self.eps)
-            return y, BatchNorm2dSaved(x, mean, var, False)
-        if N * H * W == 1:
-            raise ShapeError(
-                f"x has shape {x.shape}: one value per channel has no variance; "
-                f"train with a larger batch or map, or call net.eval()"
-            )
-        y, mean, var = ops_for(x).batch_norm_train_forward(x, *self.affine(), self.eps)
-        if self.training and self.running_mean is not None and N > 0:
-            self.update_running(mean, var, N * H * W)
-        return y, BatchNorm2dSaved(x, mean, var, True)
+        return y, BatchNorm2dSaved(x, mean, var, use_batch)
 
     def backward(self, dy, saved):
         x, mean, var, training = self.check_saved(saved, BatchNorm2dSaved)
@@ -94,8 +81,28 @@ class BatchNorm2d(Layer):
             self.bias.grad += dbias
         return dx
 
-    def update_running(self, mean, var, count):
-        """Move the running statistics towards a batch's; new arrays, since a record may hold the old ones."""
+    def uses_batch(self, x):
+        """Whether x is normalised with its own statistics, or else with the running ones. Raises if x doesn't fit."""
+        check_rank("x", x, 4, "(N, C, H, W)")
+        N, C, H, W = x.shape
+        if self.num_features != C:
+            raise ShapeError(f"x has shape {x.shape}: {C} channels, expected {self.num_features}")
+        if 0 in (H, W):
+            raise ShapeError(f"x has shape {x.shape}: there is nothing to compute")
+        same_dtype(x=x, running_mean=self.running_mean)
+        use_batch = self.training or self.running_mean is None
+        if use_batch and N * H * W == 1:
+            raise ShapeError(
+                f"x has shape {x.shape}: one value per channel has no variance; "
+                f"train with a larger batch or map, or call net.eval()"
+            )
+        return use_batch
+
+    def update_running(self, mean, var, x):
+        """In training, move the running statistics towards those of x; new arrays, since a record may hold the old."""
+        count = x.size // self.num_features
+        if not self.training or self.running_mean is None or count == 0:
+            return
         dtype, keep = self.running_mean.dtype, 1 - self.momentum
         unbiased = var * (count / (count - 1))
         self.running_mean = (keep * self.running_mean + self.momentum * mean).astype(dtype)

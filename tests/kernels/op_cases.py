@@ -213,6 +213,7 @@ def adamw(draw, rng, N):
 
 EXAMPLES = {
     "conv2d": (conv2d, conv2d_grouped),
+    "conv2d_relu": (conv2d, conv2d_grouped),
     "conv_transpose2d": (conv_transpose2d, conv_transpose2d_grouped),
     "max_pool2d": (max_pool2d,),
     "max_unpool2d": (max_unpool2d, max_unpool2d_duplicates),
@@ -232,6 +233,8 @@ EXAMPLES = {
     "linear": (linear, linear_leading_axes),
     "batch_norm_train": (batch_norm_train, batch_norm_train_plain),
     "batch_norm_eval": (batch_norm_eval, batch_norm_eval_plain),
+    "batch_norm_relu_train": (batch_norm_train, batch_norm_train_plain),
+    "batch_norm_relu_eval": (batch_norm_eval, batch_norm_eval_plain),
     "add": (add,),
     "concat": (concat,),
     "sgd": (sgd, sgd_plain),
@@ -244,6 +247,7 @@ OUTPUTS = {  # names of a forward op's outputs where there is more than y
     "max_pool2d": ("y", "argmax"),
     "softmax_cross_entropy": ("losses", "p"),
     "batch_norm_train": ("y", "mean", "var"),
+    "batch_norm_relu_train": ("y", "mean", "var"),
 }
 CHANGED = {"sgd_update": ("value", "velocity"), "adam_update": ("value", "m", "v")}  # in place: the op's purpose
 STATISTICS = ("mean", "var")  # float64 whatever the data is
@@ -257,6 +261,8 @@ GRADIENTS = {  # and where it is something else
     "softmax_cross_entropy_backward": ("scores",),
     "batch_norm_train_backward": ("x", "weight", "bias"),
     "batch_norm_eval_backward": ("x", "weight", "bias"),
+    "batch_norm_relu_train_backward": ("x", "weight", "bias"),
+    "batch_norm_relu_eval_backward": ("x", "weight", "bias"),
     "concat_backward": ("arrays",),
 }
 

@@ -134,3 +134,73 @@ def test_one_value_for_each_channel_is_expected(ops):
         ops.batch_norm_eval_forward(x, three, three, two, three, 1e-5)
     with pytest.raises(ShapeError, match=r"^var has shape \(2,\), expected \(3,\)$"):
         ops.batch_norm_eval_forward(x, three, three, three, two, 1e-5)
+
+
+# ------------------------------------------------------------------ with ReLU
+
+
+def assert_same_bits(found, expected):
+    """Equal, NaN in the same places, and of one dtype."""
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@drawn(60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 70), st.integers(1, 70)),
+    affine=st.booleans(),
+    dtype=st.sampled_from([np.float64, np.float32]),
+)
+def test_with_relu_the_bits_are_those_of_two_ops(ops, seed, shape, affine, dtype):
+    rng, x, dy, weight, bias = draw_arrays(seed, shape, affine, dtype)
+    given_mean, given_var = rng.normal(size=shape[1]), rng.uniform(0.3, 2, shape[1])
+
+    y, mean, var = ops.batch_norm_relu_train_forward(x, weight, bias, 1e-5)
+    normed, *statistics = ops.batch_norm_train_forward(x, weight, bias, 1e-5)
+    assert_same_bits([y, mean, var], [ops.relu_forward(normed), *statistics])
+    found = ops.batch_norm_relu_train_backward(dy, y, x, weight, mean, var, 1e-5)
+    assert_same_bits(found, ops.batch_norm_train_backward(ops.relu_backward(dy, y), x, weight, mean, var, 1e-5))
+
+    y = ops.batch_norm_relu_eval_forward(x, weight, bias, given_mean, given_var, 1e-5)
+    normed = ops.batch_norm_eval_forward(x, weight, bias, given_mean, given_var, 1e-5)
+    assert_same_bits([y], [ops.relu_forward(normed)])
+    found = ops.batch_norm_relu_eval_backward(dy, y, x, weight, given_mean, given_var, 1e-5)
+    two = ops.batch_norm_eval_backward(ops.relu_backward(dy, y), x, weight, given_mean, given_var, 1e-5)
+    assert_same_bits(found, two)
+
+
+def test_with_relu_by_hand(ops):
+    """x^ is -1, 0, 1, 2 with mean 0 and variance 1; y = 2*x^ + 2 = 0, 2, 4, 6: at y = 0 the gradient is 0."""
+    x = np.array([-1.0, 0, 1, 2]).reshape(1, 1, 2, 2)
+    arguments = np.array([2.0]), np.array([2.0]), np.zeros(1), np.ones(1) - 1e-5, 1e-5
+    y = ops.batch_norm_relu_eval_forward(x, *arguments)
+    np.testing.assert_array_equal(y.ravel(), [0, 2, 4, 6])
+    weight, _, mean, var, eps = arguments
+    dy = np.array([10.0, 20, 30, 40]).reshape(x.shape)
+    dx, dweight, dbias = ops.batch_norm_relu_eval_backward(dy, y, x, weight, mean, var, eps)
+    close(dx.ravel(), np.array([0.0, 40, 60, 80]))
+    close(dweight, np.array([30.0 + 80]))
+    close(dbias, np.array([90.0]))
+
+
+def test_with_relu_nan_stays_and_lets_gradients_pass(ops):
+    x = np.array([-1.0, np.nan, 1, -np.inf]).reshape(1, 1, 2, 2)
+    mean, var, dy = np.zeros(1), np.ones(1) - 1e-5, np.array([1.0, 2, 4, 8]).reshape(x.shape)
+    y = ops.batch_norm_relu_eval_forward(x, None, None, mean, var, 1e-5)
+    np.testing.assert_array_equal(y.ravel(), [0, np.nan, 1, 0])
+    with np.errstate(invalid="ignore"):  # 0 * -inf in dweight
+        dx, dweight, dbias = ops.batch_norm_relu_eval_backward(dy, y, x, None, mean, var, 1e-5)
+        plain, _, _ = ops.batch_norm_eval_backward(dy, x, None, mean, var, 1e-5)
+    close(dx.ravel(), np.array([0.0, 2, 4, 0]))
+    close(plain, dy)
+    assert np.isnan(dweight).all()
+    close(dbias, np.array([6.0]))
+
+
+def test_with_relu_y_must_fit(ops):
+    x, one = np.ones((1, 1, 2, 3)), np.ones(1)
+    for backward in (ops.batch_norm_relu_train_backward, ops.batch_norm_relu_eval_backward):
+        with pytest.raises(ShapeError, match=r"has shape \(1, 1, 2, 3\), expected|expected \(1, 1, 2, 3\)"):
+            backward(x, x[..., :2], x, one, one, one, 1e-5)

@@ -1,0 +1,337 @@
+"""The last rung: 3x3 convolutions with a quarter of the multiplications.
+
+Tiles of 4x4 outputs are transformed, multiplied and transformed back; see `winograd_tiles` for the idea. Work is cut
+into blocks of tiles small enough that all their terms stay in the L2 cache:
+
+    V[e, c, t]    for each of the 36 terms e, input channel c and tile t of a block     (transformed input)
+    M[e, o, t] = sum over c of U[e, o, c] * V[e, c, t]                                   (36 matrix products)
+
+and M is transformed back into outputs. Backward-input is the same with the kernel rotated and its channels swapped.
+Backward-weight multiplies V with the transformed dy, Z[e, o, t], and sums over the tiles: dU[e, c, o].
+
+A strip is a row of tiles of one image. Blocks are whole strips; they depend on the shapes alone, so results do not
+depend on the number of threads.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from ..shapes import check_rank, check_shape, conv2d_output_shape, pads, pair, same_dtype
+from . import conv
+from .arrays import plain
+from .jit import jit, parallel, part_of
+from .memory import empty
+from .micro import MACHINE, dot_tile, inner_tile, lanes
+from .products import packed, rounded
+from .winograd_tiles import STEP, TERMS, TILE, A, B, G, tiles_in, tiles_out
+
+(R, V), (IR, IS) = MACHINE.pixels_tile, MACHINE.inner_tile
+dot, inner = dot_tile(R, V), inner_tile(IR, IS)
+input_tiles, gradient_tiles = tiles_in(B), tiles_in(A)
+
+BLOCK_NUMBERS = 256 * 1024  # terms of a block should not be more numbers than this: about an L2 cache
+TILES, LEAST = 120, 96  # tiles that a block should have, and that one of backward-weight must have: its sums are long
+FEWEST = 32  # tiles from which on it pays
+CHUNK, PARTS = 64, 8  # backward-weight: outputs of an item, and items to cut at least, where there are blocks enough
+SLACK = 16  # numbers behind each of the 36 terms: micro-kernels write whole vectors, and no stride is a power of two
+GG = np.kron(G, G)  # (36, 9): U as a matrix product with the nine weights
+
+
+class Grid(NamedTuple):
+    """How the tiles of a batch are cut up. Sizes are in numbers."""
+
+    strips: int  # of the whole batch
+    strips_per_image: int
+    tiles: int  # in a strip
+    per_block: int  # strips in a block
+    pitch: int  # tiles of a block, rounded up to what the micro-kernels take at once
+    line: int  # columns of a buffer for the rows of a strip
+    lanes: int
+
+
+@functools.lru_cache(maxsize=1024)
+def make_grid(images, rows, cols, channels, least, wanted, dtype):
+    """The Grid for outputs of rows x cols, with `channels` kept at once and about `wanted` tiles in a block."""
+    L = lanes(dtype)
+    multiple = V * L
+    strips_per_image, tiles = -(-rows // STEP), -(-cols // STEP)
+    strips = images * strips_per_image
+    most = max(least, min(BLOCK_NUMBERS // (TERMS * channels), wanted), tiles)
+    fullest = min(range(min(most // tiles, strips), 0, -1), key=lambda s: rounded(s * tiles, multiple) / (s * tiles))
+    per_block = -(-strips // -(-strips // fullest))  # as even as can be
+    pitch, line = rounded(per_block * tiles, multiple), STEP * (rounded(tiles, L) + 1)
+    return Grid(strips, strips_per_image, tiles, per_block, pitch, line, L)
+
+
+# ------------------------------------------------------------------ transforms of whole blocks
+
+
+@jit
+def fill(lines, count, x, x0, H, W, row, left, plan):
+    """Copy rows row, row + 1, ... of the plane of x at x0 to the buffer, `left` columns in; zeros above and below."""
+    for r in range(count):
+        start, source = r * plan.line + left, x0 + (row + r) * W
+        if 0 <= row + r < H:
+            copy(lines[start : start + W], x[source : source + W])
+        else:
+            lines[start : start + W] = 0
+
+
+@jit
+def copy(to, source):
+    for j in range(len(to)):
+        to[j] = source[j]
+
+
+@jit
+def transform_input(v, v_step, x, shape, corner, first, last, lines, grid):
+    """V of the strips first, first + 1, ...: v[e*v_step + c*pitch + t]."""
+    C, H, W = shape
+    for c in range(C):
+        start = c * grid.pitch
+        for q in range(first, last):
+            n, i = q // grid.strips_per_image, q % grid.strips_per_image
+            fill(lines, TILE, x, (n * C + c) * H * W, H, W, i * STEP - corner[0], corner[1], grid)
+            for j in range(0, grid.tiles, grid.lanes):
+                input_tiles(v, start + j, v_step, lines, STEP * j, grid.line)
+            start += grid.tiles
+        clear(v, v_step, start, (c + 1) * grid.pitch)
+    clear(v, v_step, C * grid.pitch, v_step)
+
+
+@jit
+def transform_gradient(z, z_step, dy, shape, o0, count, first, last, lines, grid):
+    """Z of the outputs o0, ..., o0 + count - 1 of the same strips: z[e*z_step + (o - o0)*pitch + t]."""
+    O, rows, cols = shape
+    for o in range(count):
+        start = o * grid.pitch
+        for q in range(first, last):
+            n, i = q // grid.strips_per_image, q % grid.strips_per_image
+            fill(lines, STEP, dy, (n * O + o0 + o) * rows * cols, rows, cols, i * STEP, 0, grid)
+            for j in range(0, grid.tiles, grid.lanes):
+                gradient_tiles(z, start + j, z_step, lines, STEP * j, grid.line)
+            start += grid.tiles
+        clear(z, z_step, start, (o + 1) * grid.pitch)
+    clear(z, z_step, count * grid.pitch, z_step)
+
+
+@jit
+def clear(v, v_step, start, stop):
+    """Zeros in places of V or Z that belong to no tile or channel: the micro-kernels work on whole vectors."""
+    if start < stop:
+        for e in range(TERMS):
+            v[e * v_step + start : e * v_step + stop] = 0
+
+
+@jit
+def transform_output(y, m, m_step, shape, bias, floor, first, last, lines, grid):
+    """y = max(Aᵀ M A + bias, floor) for the strips first, first + 1, ..."""
+    O, rows, cols = shape
+    for o in range(O):
+        start = o * grid.pitch
+        for q in range(first, last):
+            n, i = q // grid.strips_per_image, q % grid.strips_per_image
+            for j in range(0, grid.tiles, grid.lanes):
+                tiles_out(lines, STEP * j, grid.line, m, start + j, m_step, bias, o, floor)
+            start += grid.tiles
+            y0 = ((n * O + o) * rows + i * STEP) * cols
+            for r in range(min(STEP, rows - i * STEP)):
+                copy(y[y0 + r * cols : y0 + (r + 1) * cols], lines[r * grid.line : r * grid.line + cols])
+
+
+# ------------------------------------------------------------------ forward and backward-input
+
+
+@parallel
+def forward(y, x, u, bias, floor, corner, offsets, grid, share):
+    for block in part_of(-(-grid.strips // grid.per_block), share):
+        first = np.int64(block) * grid.per_block
+        forward_block(y, x, u, bias, floor, corner, offsets, first, min(grid.strips, first + grid.per_block), grid)
+
+
+@jit
+def forward_block(y, x, u, bias, floor, corner, offsets, first, last, grid):
+    C, (tiles, terms, size) = x.shape[1], u.shape
+    v_step, m_step = C * grid.pitch + SLACK, tiles * R * grid.pitch + SLACK
+    v, m = np.empty(TERMS * v_step, x.dtype), np.empty(TERMS * m_step, x.dtype)
+    lines, zeros, lowest = np.zeros(TILE * grid.line, x.dtype), np.zeros(R, x.dtype), x.dtype.type(-np.inf)
+    transform_input(v, v_step, x.reshape(x.size), x.shape[1:], corner, first, last, lines, grid)
+    w = u.reshape(u.size)
+    some = (last - first) * grid.tiles
+    for e in range(TERMS):
+        for tile in range(tiles):
+            w0 = (tile * terms + e) * size
+            for t in range(0, some, V * grid.lanes):
+                m0 = e * m_step + tile * R * grid.pitch + t
+                dot(m, m0, grid.pitch, w, w0, v, e * v_step + t, grid.lanes, offsets, C, zeros, 0, lowest)
+    transform_output(y.reshape(y.size), m, m_step, y.shape[1:], bias, floor, first, last, lines, grid)
+
+
+@parallel
+def transform_weights(u, w, rotated, matrix, L, share):
+    """u[tile, e, c*R + r] = (G g Gᵀ)[e] of the weights g from input c to output tile*R + r; `dot` multiplies matrices.
+
+    rotated: g is turned by half a turn, and outputs and inputs change places, as backward-input needs it.
+    """
+    tiles, terms, size = u.shape
+    O, C = (w.shape[1], w.shape[0]) if rotated else (w.shape[0], w.shape[1])
+    for tile in part_of(tiles, share):
+        g, offsets = np.zeros(9 * size, w.dtype), np.arange(9) * size
+        zeros, lowest = np.zeros(R, w.dtype), w.dtype.type(-np.inf)
+        for r in range(min(R, O - tile * R)):
+            for c in range(C):
+                for k in range(9):
+                    g[k * size + c * R + r] = w[c, tile * R + r, 8 - k] if rotated else w[tile * R + r, c, k]
+        flat = u.reshape(u.size)
+        for e in range(0, terms, R):
+            for p in range(0, size, V * L):
+                dot(flat, (tile * terms + e) * size + p, size, matrix, e * 9, g, p, L, offsets, 9, zeros, 0, lowest)
+
+
+def multiply(y, x, w, bias, padding, floor, rotated=False):
+    """y = max(conv(x, w) + bias, floor), stride 1; with `rotated` weights the transposed convolution."""
+    dtype, O = x.dtype, y.shape[1]
+    L = lanes(dtype)
+    grid = make_grid(len(x), *y.shape[2:], x.shape[1] + O, V * L, TILES, dtype)
+    u = empty((-(-O // R), rounded(TERMS, R), rounded(x.shape[1] * R, V * L)), dtype)
+    transform_weights(u, plain(w).reshape(*w.shape[:2], 9), rotated, packed(GG.astype(dtype)), L)
+    bias = np.zeros(O, dtype) if bias is None else plain(bias)
+    forward(y, x, u, bias, dtype.type(floor), padding, np.arange(x.shape[1]) * grid.pitch, grid)
+
+
+# ------------------------------------------------------------------ backward-weight
+
+
+@parallel
+def weights(partial, dy, x, corner, chunk, grid, share):
+    """partial[k, e, ...] = sum over the tiles of part k of V * Z; an item takes `chunk` tiles of outputs."""
+    parts, chunks = len(partial), -(-partial.shape[2] // chunk)
+    blocks = -(-grid.strips // grid.per_block)
+    for item in part_of(parts * chunks, share):
+        part, o = item // chunks, item % chunks * chunk
+        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
+            first = block * grid.per_block
+            last = min(grid.strips, first + grid.per_block)
+            weights_block(partial[part], dy, x, corner, o, min(chunk, partial.shape[2] - o), first, last, grid)
+
+
+@jit
+def weights_block(du, dy, x, corner, o0, count, first, last, grid):
+    tiles_o, size = du.shape[1:]
+    tiles_c = -(-x.shape[1] // IR)
+    v_step, z_step = tiles_c * IR * grid.pitch + SLACK, count * IS * grid.pitch + SLACK
+    v, z = np.empty(TERMS * v_step, x.dtype), np.empty(TERMS * z_step, x.dtype)
+    lines = np.zeros(TILE * grid.line, x.dtype)
+    transform_input(v, v_step, x.reshape(x.size), x.shape[1:], corner, first, last, lines, grid)
+    lines[:] = 0
+    channels = min(count * IS, dy.shape[1] - o0 * IS)
+    transform_gradient(z, z_step, dy.reshape(dy.size), dy.shape[1:], o0 * IS, channels, first, last, lines, grid)
+    flat, vectors = du.reshape(du.size), -(-(last - first) * grid.tiles // grid.lanes)
+    for e in range(TERMS):
+        for c in range(tiles_c):  # the inputs of a tile stay in the L1 cache, the outputs pass by
+            v0 = e * v_step + c * IR * grid.pitch
+            for o in range(count):
+                place, z0 = (e * tiles_o + o0 + o) * size + c * IR * IS, e * z_step + o * IS * grid.pitch
+                inner(flat, place, v, v0, grid.pitch, z, z0, grid.pitch, vectors)
+
+
+@parallel
+def gather_weights(dw, partial, matrix, L, share):
+    """dw[o, c] = Gᵀ dU G, with dU the sum of all parts."""
+    parts, terms, tiles_o, size = partial.shape
+    O, C, _ = dw.shape
+    rows, du = len(matrix) // (parts * terms), partial.reshape(partial.size)
+    for tile in part_of(tiles_o, share):
+        g, offsets = np.empty(rows * size, dw.dtype), np.arange(parts * terms) * (tiles_o * size)
+        zeros, lowest = np.zeros(R, dw.dtype), dw.dtype.type(-np.inf)
+        for k in range(0, rows, R):
+            for p in range(0, size, V * L):
+                m0, du0 = k * parts * terms, tile * size + p
+                dot(g, k * size + p, size, matrix, m0, du, du0, L, offsets, parts * terms, zeros, 0, lowest)
+        for c in range(C):
+            for s in range(min(IS, O - tile * IS)):
+                for k in range(9):
+                    dw[tile * IS + s, c, k] = g[k * size + (c // IR * IR * IS) + c % IR * IS + s]
+
+
+def weight_gradient(dy, x, padding):
+    """dw of a 3x3 convolution with stride 1."""
+    O, C, dtype = dy.shape[1], x.shape[1], x.dtype
+    L, tiles_o, tiles_c = lanes(dtype), -(-O // IS), -(-C // IR)
+    chunk = min(tiles_o, CHUNK // IS)
+    chunks = -(-tiles_o // chunk)
+    grid = make_grid(len(x), *dy.shape[2:], tiles_c * IR + chunk * IS, LEAST, TILES, dtype)
+    parts = min(-(-grid.strips // grid.per_block), -(-PARTS // chunks))
+    partial = empty((parts, TERMS, tiles_o, rounded(tiles_c * IR * IS, V * L)), dtype)
+    partial[...] = 0
+    weights(partial, dy, x, padding, chunk, grid)
+    dw = empty((O, C, 9), dtype)
+    gather_weights(dw, partial, packed(np.tile(GG.T, parts).astype(dtype)), L)
+    return dw.reshape(O, C, 3, 3)
+
+
+# ------------------------------------------------------------------ the ops
+
+
+def possible(w_shape, stride, padding, dilation, groups):
+    """Whether this convolution is one that the transforms are made for."""
+    one = (pair(stride), pair(dilation), groups) == ((1, 1), (1, 1), 1)
+    return one and w_shape[2:] == (3, 3) and max(max(pads(padding))) <= 2
+
+
+def pays(w_shape, images, rows, cols, fewest=1):
+    """Whether it spares at least a fifth of the multiplications, for outputs of rows x cols.
+
+    Few channels, as in a first layer or on paper, stay with the direct convolution: exact for small whole numbers.
+    """
+    tiles = images * -(-rows // STEP) * -(-cols // STEP)
+    products = TERMS * (rounded(tiles, 24) + 9), 9 * images * rows * cols  # for each input and output channel
+    return w_shape[0] * w_shape[1] >= 128 and tiles >= fewest and products[0] < 0.8 * products[1]
+
+
+def conv2d_forward(x, w, b, stride, padding, dilation, groups):
+    return convolve(x, w, b, stride, padding, dilation, groups, -np.inf)
+
+
+def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
+    return convolve(x, w, b, stride, padding, dilation, groups, 0)
+
+
+def convolve(x, w, b, stride, padding, dilation, groups, floor):
+    """max(conv(x, w) + b, floor)."""
+    dtype = same_dtype(x=x, w=w, b=b)
+    check_rank("x", x, 4, "(N, C, H, W)")
+    check_rank("w", w, 4, "(O, C/groups, kH, kW)")
+    shape = conv2d_output_shape(x.shape, w.shape, stride, padding, dilation, groups)
+    if not (possible(w.shape, stride, padding, dilation, groups) and pays(w.shape, len(x), *shape[2:])):
+        return conv.convolve(x, w, b, stride, padding, dilation, groups, floor)
+    if b is not None:
+        check_shape("b", b, (len(w),))
+    y = empty(shape, dtype)
+    (top, _), (left, _) = pads(padding)
+    multiply(y, plain(x), w, b, (top, left), floor)
+    return y
+
+
+def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):
+    dtype = same_dtype(dy=dy, w=w)
+    check_rank("w", w, 4, "(O, C/groups, kH, kW)")
+    check_shape("dy", dy, conv2d_output_shape(x_shape, w.shape, stride, padding, dilation, groups))
+    if not (possible(w.shape, stride, padding, dilation, groups) and pays(w.shape, len(dy), *x_shape[2:])):
+        return conv.conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
+    dx = empty(x_shape, dtype)
+    (top, _), (left, _) = pads(padding)
+    multiply(dx, plain(dy), w, None, (2 - top, 2 - left), -np.inf, rotated=True)
+    return dx
+
+
+def conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups):
+    same_dtype(dy=dy, x=x)
+    check_rank("x", x, 4, "(N, C, H, W)")
+    check_shape("dy", dy, conv2d_output_shape(x.shape, w_shape, stride, padding, dilation, groups))
+    if not (possible(w_shape, stride, padding, dilation, groups) and pays(w_shape, len(dy), *dy.shape[2:], FEWEST)):
+        return conv.conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
+    (top, _), (left, _) = pads(padding)
+    return weight_gradient(plain(dy), plain(x), (top, left))
