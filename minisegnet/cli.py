@@ -49,8 +49,8 @@ def add_bench(commands):
         "bench",
         help="measure how fast ops and training steps are, beside PyTorch's if it is installed",
         description="Measures how fast this package is on this machine. Where PyTorch is installed, it computes the "
-        "same in turns with us, in one run: only such ratios can be relied on, and only if the machine has nothing else "
-        "to do meanwhile (the report says so if it has).",
+        "same in turns with us, in one run: only such ratios can be relied on, and only if the machine has nothing "
+        "else to do meanwhile (the report says so if it has).",
     )
     kinds = bench.add_subparsers(title="what to measure", metavar="WHAT", dest="bench", required=True)
     common = argparse.ArgumentParser(add_help=False)

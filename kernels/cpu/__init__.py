@@ -20,8 +20,8 @@ compiles; one RuntimeWarning tells of either.
 
 Threads. The work over images, channels or blocks is shared by as many threads as the process may use cores, or as
 NUMBA_NUM_THREADS says, or `kernels.set_num_threads(n)`. One thread computes each number, always in the same order, so
-the results are the same bits on any number of threads. They wait asleep, and the kernels don't call BLAS (only the rungs
-below `parallel` do), so the two don't take cores from each other. Several Python threads may call kernels at once.
+the results are the same bits on any number of threads. They wait asleep, and the kernels don't call BLAS (only the
+rungs below `parallel` do), so the two take no cores from each other. Several Python threads may call kernels at once.
 
 Processes. Kernels work in spawned processes and, where a process may be forked, before and after it has computed.
 """

@@ -50,16 +50,10 @@ class UNet(Sequential):
 
         def level(channels, left):
             """The map itself (channels) beside what a coarser view of it has to say (as many): 2*channels come out."""
-            down = block(channels, 2 * channels)
-            if left == 1:
-                return Concat(skip=Identity(), coarse=Sequential(pool=MaxPool2d(2), down=down, up=enlarge(channels)))
-            inside = level(2 * channels, left - 1)
-            return Concat(
-                skip=Identity(),
-                coarse=Sequential(
-                    pool=MaxPool2d(2), down=down, level=inside, out=block(4 * channels, 2 * channels), up=enlarge(channels)
-                ),
-            )
+            parts = {"pool": MaxPool2d(2), "down": block(channels, 2 * channels)}
+            if left > 1:
+                parts |= {"level": level(2 * channels, left - 1), "out": block(4 * channels, 2 * channels)}
+            return Concat(skip=Identity(), coarse=Sequential(**parts, up=enlarge(channels)))
 
         super().__init__(
             down=block(in_channels, width),
