@@ -28,7 +28,7 @@ class Parameter:
 
     def __init__(self, value):
         self._value = check_array(value, "a parameter's value").copy()  # its own: optimisers change it in place
-        self.grad = np.zeros_like(value)
+        self.zero_grad()
 
     @property
     def value(self):
@@ -56,8 +56,37 @@ class Parameter:
     def size(self):
         return self._value.size
 
+    @property
+    def grad(self):
+        """The sum of what backward passes have added since zero_grad; zeros if that is nothing."""
+        if not self._has_grad:
+            self.grad = np.zeros_like(self._value)
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad):
+        self._grad, self._has_grad = grad, True
+
     def zero_grad(self):
-        self.grad = np.zeros_like(self._value)
+        self._grad, self._has_grad = None, False
+
+    def add_grad(self, grad):
+        """grad += this array, which must be new and of no further use to the caller.
+
+        For the first one after zero_grad that is the array itself: nothing has to be added to zeros.
+
+        >>> p, dw = Parameter(np.ones(2)), np.array([3.0, 4.0])
+        >>> p.add_grad(dw)
+        >>> p.grad is dw
+        True
+        >>> p.add_grad(np.array([10.0, 10.0]))
+        >>> p.grad
+        array([13., 14.])
+        """
+        if not self._has_grad and (grad.shape, grad.dtype) == (self.shape, self.dtype):
+            self.grad = grad
+        else:
+            self.grad += grad
 
     def astype(self, dtype):
         """Convert value and grad in place."""

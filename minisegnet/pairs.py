@@ -137,8 +137,8 @@ class BatchNormReLU(Pair):
         backward = ops.batch_norm_relu_train_backward if training else ops.batch_norm_relu_eval_backward
         dx, dweight, dbias = backward(dy, y, x, norm.affine()[0], mean, var, norm.eps)
         if norm.weight is not None:
-            norm.weight.grad += dweight
-            norm.bias.grad += dbias
+            norm.weight.add_grad(dweight)
+            norm.bias.add_grad(dbias)
         return dx
 
 

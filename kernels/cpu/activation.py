@@ -1,16 +1,16 @@
 """ReLU in one pass over memory. The other activations are rare inside a net and fall back to `reference`."""
 
 from ..shapes import check_shape, same_dtype
-from .arrays import PIECE, plain
+from .arrays import PIECE, flat
 from .jit import parallel, part_of
 from .memory import empty_like
 
 
 def relu_forward(x):
     same_dtype(x=x)
-    x = plain(x)
     y = empty_like(x)
-    relu(y.reshape(-1), x.reshape(-1))
+    for y_, x_ in flat(y, x):
+        relu(y_, x_)
     return y
 
 
@@ -26,9 +26,9 @@ def relu(y, x, share):
 def relu_backward(dy, y):
     same_dtype(dy=dy, y=y)
     check_shape("dy", dy, y.shape)
-    dy, y = plain(dy), plain(y)
     dx = empty_like(dy)
-    relu_gradient(dx.reshape(-1), dy.reshape(-1), y.reshape(-1))
+    for dx_, dy_, y_ in flat(dx, dy, y):
+        relu_gradient(dx_, dy_, y_)
     return dx
 
 

@@ -36,17 +36,19 @@ from ..shapes import (
 )
 from . import conv_parallel, products
 from .arrays import plain
+from .conv_parallel import pads_before
 from .jit import jit, parallel, part_of
 from .memory import empty
-from .micro import MACHINE, dot_tile, lanes, outer_tile
+from .micro import MACHINE, dot_tile, inner_tile, lanes
 
 BLOCK_BYTES = 192 * 1024  # of input rows in a block: a part of a usual L2 cache
 BLOCKS = 8  # cut at least so many blocks where there are rows enough, so that threads are evenly busy
-SEGMENT = 256  # pixels of dy that `weights` takes at a time: a tile's dy then stays in the L1 cache
-CHUNKS = 4  # `weights` shares out outputs in so many chunks, where they fill so many tiles, and then blocks
+FEW = 640  # outputs of a batch
+SEGMENT = 512  # pixels of dy that `weights` takes at a time: a tile's dy then stays in the L1 cache
+ITEMS = 8  # `weights` cuts its work into so many, and adds up at most so many sums, in a fixed order
 
-(R, V), (WR, WV) = MACHINE.pixels_tile, MACHINE.weights_tile
-dot, outer = dot_tile(R, V), outer_tile(WR, WV)
+(R, V), (IR, IS) = MACHINE.pixels_tile, MACHINE.inner_tile
+dot, inner = dot_tile(R, V), inner_tile(IR, IS)
 
 
 # ------------------------------------------------------------------ the plan: what a block looks like in memory
@@ -87,7 +89,7 @@ def make_plan(channels, groups, tap_rows, tap_cols, stride, out_size, dtype):
     block_rows = -(-rows // blocks)  # as even as can be
     buffer_rows = block_rows + halo
     offsets = (taps[:, 0] * len(phases) + phase.ravel()) * (buffer_rows * pitch) + down // sh * pitch + right // sw
-    offsets = np.concatenate([offsets, np.zeros(-len(offsets) % WR, np.int64)])
+    offsets = np.concatenate([offsets, np.zeros(-len(offsets) % IS, np.int64)])
     channel = len(phases) * buffer_rows * pitch
     group = channels // groups * channel
     return Plan(
@@ -144,16 +146,21 @@ def gather(y, x, w, bias, floor, place, rows, plan, share):
 
 @jit
 def gather_block(y, x, w, bias, floor, place, n, row0, rows, plan):
-    """A tile is taken from the buffer's pixels as they lie there, also across the ends of rows; so no size is odd.
+    """All output channels of a tile of pixels come one after the other: its inputs stay in the L1 cache meanwhile.
 
-    All output channels of a tile come one after the other: its inputs stay in the L1 cache meanwhile.
+    In narrow pictures tiles are taken as the pixels lie in the buffer, also across the ends of rows.
     """
     (groups, tiles, taps, _), (O, H, W), size = w.shape, y.shape[1:], V * plan.lanes
     buffer = np.zeros(x.shape[1] * plan.channel + plan.pitch + size, x.dtype)
     tile = np.empty(R * size, x.dtype)
     fill_block(buffer, x, n, row0, plan)
     flat, weights_, biases, outputs = y.reshape(y.size), w.reshape(w.size), bias.reshape(bias.size), O // groups
-    for p in range(0, rows * plan.pitch, size):
+    per_row = -(-plan.cols // size)
+    wide = plan.cols >= 2 * size
+    for spot in range(rows * per_row if wide else -(-rows * plan.pitch // size)):
+        p = spot * size
+        if wide:  # the last tile of a row begins early enough to end with it, and computes some pixels again
+            p = spot // per_row * plan.pitch + min(spot % per_row * size, plan.cols - size)
         i, j = row0 + p // plan.pitch, p % plan.pitch
         corner = (place[0] + i * place[2]) * W + place[1] + j * place[3]
         for number in range(groups * tiles):
@@ -190,7 +197,8 @@ def pack_weights(w, b, groups, rows, cols, swapped=False):
     outputs = w.shape[1] if swapped else len(w) // groups
     tiles = -(-outputs // R)
     packed = empty((groups, tiles, inputs * len(rows) * len(cols), R), w.dtype)
-    copy_weights(packed, plain(w), np.array(rows), np.array(cols), inputs, outputs, swapped)
+    places = np.array([i * w.shape[3] + j for i in rows for j in cols])
+    copy_weights(packed, plain(w).reshape(-1), places, inputs, outputs, swapped)
     bias = np.zeros((groups, tiles * R), w.dtype)
     if b is not None:
         bias[:, :outputs] = b.reshape(groups, outputs)
@@ -198,21 +206,19 @@ def pack_weights(w, b, groups, rows, cols, swapped=False):
 
 
 @parallel
-def copy_weights(packed, w, rows, cols, inputs, outputs, swapped, share):
-    groups, tiles = packed.shape[:2]
+def copy_weights(packed, w, places, inputs, outputs, swapped, share):
+    """w is flat; places: of the taps within a kernel of `area` weights."""
+    groups, tiles, taps, _ = packed.shape
+    area, flat = len(w) // (groups * inputs * outputs), packed.reshape(packed.size)
     for item in part_of(groups * tiles, share):
         g, t = item // tiles, item % tiles
         for k in range(R):
-            o = t * R + k
-            tap = 0
+            o, to = t * R + k, item * taps * R + k
             for c in range(inputs):
-                for i in rows:
-                    for j in cols:
-                        value = packed.dtype.type(0)
-                        if o < outputs:
-                            value = w[g * inputs + c, o, i, j] if swapped else w[g * outputs + o, c, i, j]
-                        packed[g, t, tap, k] = value
-                        tap += 1
+                start = ((g * inputs + c) * outputs + o if swapped else (g * outputs + o) * inputs + c) * area
+                for place in places:
+                    flat[to] = w[start + place] if o < outputs else 0
+                    to += R
 
 
 # ------------------------------------------------------------------ weights
@@ -220,56 +226,37 @@ def copy_weights(packed, w, rows, cols, inputs, outputs, swapped, share):
 
 @parallel
 def weights(partial, dy, x, rows, chunk, plan, share):
-    """partial[part, g, t, k, o] = sum of dy*x over the blocks of a part; an item takes `chunk` tiles of outputs."""
-    parts, groups, tiles = partial.shape[:3]
-    chunks, total = -(-tiles // chunk), len(x) * plan.blocks
+    """partial[part, g, t, k, ...] = sum of dy*x over the blocks of a part; an item takes `chunk` tiles of taps."""
+    (parts, _, _, tiles, _), total = partial.shape, len(x) * plan.blocks
+    chunks = -(-tiles // chunk)
     for item in part_of(parts * chunks, share):
         part, first = item // chunks, item % chunks * chunk
         for index in range(part * total // parts, (part + 1) * total // parts):
             n, row0 = index // plan.blocks, index % plan.blocks * plan.block_rows
-            some = min(chunk, tiles - first)
-            weights_block(partial[part], dy, x, n, row0, min(plan.block_rows, rows - row0), first, some, plan)
+            last = min(first + chunk, tiles)
+            weights_block(partial[part], dy, x, n, row0, min(plan.block_rows, rows - row0), first, last, plan)
 
 
 @jit
-def weights_block(partial, dy, x, n, row0, rows, first, some, plan):
-    """dy is laid out at x's pitch, pixel by pixel the outputs of a tile, with zeros where only x has columns."""
-    (groups, tiles, taps, wide), (O, _, cols) = partial.shape, dy.shape[1:]
-    outputs, pixels = O // groups, rows * plan.pitch
-    xs = np.zeros(x.shape[1] * plan.channel + pixels, x.dtype)
+def weights_block(partial, dy, x, n, row0, rows, first, last, plan):
+    """dy is laid out at x's pitch, with zeros where only x has columns."""
+    (groups, tiles_o, tiles_k, _), (O, H, W) = partial.shape, dy.shape[1:]
+    outputs, pixels = O // groups, -(-rows * plan.pitch // plan.lanes) * plan.lanes
+    xs = np.zeros(x.shape[1] * plan.channel + plan.pitch + plan.lanes, x.dtype)
     fill_block(xs, x, n, row0, plan)
-    dys, gradients, dw = np.empty(pixels * wide, x.dtype), dy.reshape(dy.size), partial.reshape(partial.size)
-    for g in range(groups):
-        for t in range(first, first + some):
-            dys[:] = 0
-            for o in range(t * wide, min((t + 1) * wide, outputs)):
-                for i in range(rows):
-                    start = ((n * O + g * outputs + o) * dy.shape[2] + row0 + i) * cols
-                    spread(dys[i * plan.pitch * wide + o - t * wide :], gradients[start : start + cols], wide)
-            for p in range(0, pixels, SEGMENT):
-                for k in range(0, taps, WR):
-                    dw0, x0, count = ((g * tiles + t) * taps + k) * wide, g * plan.group + p, min(SEGMENT, pixels - p)
-                    outer(dw, dw0, wide, xs, x0, plan.offsets, k, dys, p * wide, count)
-
-
-@jit
-def spread(to, source, step):
-    for j in range(len(source)):
-        to[step * j] = source[j]
-
-
-@parallel
-def unpack_weights(dw, partial, share):
-    """dw[o, k] = the sum of all parts."""
-    parts, groups, tiles, _, wide = partial.shape
-    taps, outputs = dw.shape[1], len(dw) // groups
-    for o in part_of(len(dw), share):
-        g, t, lane = o // outputs, o % outputs // wide, o % outputs % wide
-        for k in range(taps):
-            total = partial[0, g, t, k, lane]
-            for part in range(1, parts):
-                total += partial[part, g, t, k, lane]
-            dw[o, k] = total
+    dys, gradients, dw = np.zeros((O + IR) * pixels, x.dtype), dy.reshape(dy.size), partial.reshape(partial.size)
+    for o in range(O):
+        for i in range(rows):
+            start = ((n * O + o) * H + row0 + i) * W
+            copy(dys[o * pixels + i * plan.pitch : o * pixels + i * plan.pitch + W], gradients[start : start + W], 1)
+    for p in range(0, pixels, SEGMENT):
+        vectors = min(SEGMENT, pixels - p) // plan.lanes
+        for g in range(groups):
+            for t in range(tiles_o):
+                dy0, place = (g * outputs + t * IR) * pixels + p, (g * tiles_o + t) * tiles_k
+                for k in range(first, last):
+                    dw0 = (place + k) * IR * IS
+                    inner(dw, dw0, dys, dy0, pixels, xs, g * plan.group + p, plan.offsets, k * IS, vectors)
 
 
 @parallel
@@ -283,6 +270,60 @@ def channel_sums(sums, dy, share):
                 for j in range(W):
                     total += dy[n, o, i, j]
         sums[o] = total
+
+
+# ------------------------------------------------------------------ few pixels
+
+
+def few_pixels(images, rows, cols, groups):
+    """Whether there are so few outputs that rows of tiles would be mostly margins: then rung 3's matrix is small."""
+    return 0 < images * rows * cols <= FEW and groups == 1
+
+
+def unfolded(x, kernel, stride, before, dilation, size, pixels_first=False):
+    """(K, N*rows*cols): for each tap (channel, row, column of the kernel) what it meets in all outputs; or transposed.
+
+    before: rows of padding above and columns on the left.
+    """
+    taps, pixels = x.shape[1] * kernel[0] * kernel[1], len(x) * size[0] * size[1]
+    matrix = empty((pixels, taps) if pixels_first else (taps, pixels), x.dtype)
+    steps = (1, taps) if pixels_first else (pixels, 1)
+    unfold(matrix.reshape(-1), plain(x), steps, kernel, size, pair(stride), before, pair(dilation))
+    return matrix
+
+
+@parallel
+def unfold(matrix, x, steps, kernel, size, stride, before, dilation, share):
+    N, C, H, W = x.shape
+    for item in part_of(C * kernel[0], share):
+        c, r = item // kernel[0], item % kernel[0]
+        for s in range(kernel[1]):
+            to = (item * kernel[1] + s) * steps[0]
+            for n in range(N):
+                for i in range(size[0]):
+                    row = i * stride[0] + r * dilation[0] - before[0]
+                    for j in range(size[1]):
+                        col, value = j * stride[1] + s * dilation[1] - before[1], x.dtype.type(0)
+                        if 0 <= row < H and 0 <= col < W:
+                            value = x[n, c, row, col]
+                        matrix[to] = value
+                        to += steps[1]
+
+
+def channels_outside(a):
+    """(N, C, H, W) as (C, N*H*W)."""
+    return np.ascontiguousarray(a.swapaxes(0, 1)).reshape(a.shape[1], -1)
+
+
+def multiply_unfolded(y_shape, x, packed, kernel, stride, before, dilation, floor):
+    """A convolution as one matrix product, like rung 3. packed: of `pack_weights`."""
+    (N, O, rows, cols), (weights, bias) = y_shape, packed
+    y = empty((O, N, rows, cols), x.dtype)
+    matrix = unfolded(x, kernel, stride, before, dilation, (rows, cols))
+    products.mix_packed(y.reshape(1, O, -1), matrix[None], weights.reshape(-1), bias[0, :O], floor)
+    result = empty(y_shape, x.dtype)
+    result[...] = y.swapaxes(0, 1)
+    return result
 
 
 # ------------------------------------------------------------------ the ops
@@ -309,10 +350,12 @@ def convolve(x, w, b, stride, padding, dilation, groups, floor):
     if len(w) == groups:  # one output for each group: nothing to share in registers
         op = conv_parallel.conv2d_relu_forward if floor == 0 else conv_parallel.conv2d_forward
         return op(x, w, b, stride, padding, dilation, groups)
+    packed = pack_weights(w, b, groups, range(w.shape[2]), range(w.shape[3]))
+    if few_pixels(len(x), *y_shape[2:], groups):
+        return multiply_unfolded(y_shape, x, packed, w.shape[2:], stride, pads_before(padding), dilation, floor)
     y = empty(y_shape, dtype)
     places = tap_places(w.shape, padding, dilation)
     plan = make_plan(x.shape[1], groups, *places, pair(stride), y.shape[2:], dtype)
-    packed = pack_weights(w, b, groups, range(w.shape[2]), range(w.shape[3]))
     gather(y, plain(x), *packed, dtype.type(floor), (0, 0, 1, 1), y.shape[2], plan)
     return y
 
@@ -325,6 +368,11 @@ def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):
         return products.pointwise(dy, w[:, :, 0, 0].T)
     if w.shape[1] == 1 and groups > 1:
         return conv_parallel.conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
+    if few_pixels(len(dy), *x_shape[2:], groups) and pair(stride) == (1, 1):
+        (kH, kW), (dh, dw), (top, left) = w.shape[2:], pair(dilation), pads_before(padding)
+        packed = pack_weights(w, None, 1, range(kH)[::-1], range(kW)[::-1], swapped=True)
+        before = dh * (kH - 1) - top, dw * (kW - 1) - left
+        return multiply_unfolded(x_shape, dy, packed, (kH, kW), 1, before, dilation, -np.inf)
     return scatter(plain(dy), w, None, x_shape, stride, padding, dilation, groups)
 
 
@@ -354,19 +402,24 @@ def conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups):
     check_shape("dy", dy, conv2d_output_shape(x.shape, w_shape, stride, padding, dilation, groups))
     if is_pointwise(w_shape, stride, padding, groups):
         return products.pointwise_weight(dy, x).reshape(w_shape)
+    if few_pixels(len(x), *dy.shape[2:], groups):
+        matrix = unfolded(x, w_shape[2:], stride, pads_before(padding), dilation, dy.shape[2:], pixels_first=True)
+        dw = empty(w_shape, dtype)
+        products.mix(dw.reshape(1, len(dw), -1), matrix[None], channels_outside(dy))
+        return dw
     if w_shape[0] <= 2 * groups:  # one or two outputs in a group would leave most lanes empty
         return conv_parallel.conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
-    wide = WV * lanes(dtype)
     plan = make_plan(x.shape[1], groups, *tap_places(w_shape, padding, dilation), pair(stride), dy.shape[2:], dtype)
-    tiles = -(-w_shape[0] // groups // wide)
-    chunk = -(-tiles // CHUNKS)
-    parts = max(1, min(len(x) * plan.blocks, BLOCKS // -(-tiles // chunk)))
-    partial = empty((parts, groups, tiles, len(plan.offsets), wide), dtype)
+    tiles = len(plan.offsets) // IS
+    parts = max(1, min(len(x) * plan.blocks, ITEMS))
+    chunk = -(-tiles // -(-ITEMS // parts))  # where there are few blocks, an item takes some of the taps only
+    partial = empty((parts, groups, -(-(w_shape[0] // groups) // IR), tiles, IR * IS), dtype)
     partial[...] = 0
     weights(partial, plain(dy), plain(x), dy.shape[2], chunk, plan)
-    dw = empty(w_shape, dtype)
-    unpack_weights(dw.reshape(len(dw), -1), partial)
-    return dw
+    dw = empty((w_shape[0], math.prod(w_shape[1:])), dtype)
+    for g in range(groups):
+        products.add_parts(dw[g * len(dw) // groups : (g + 1) * len(dw) // groups], plain(partial[:, g]))
+    return dw.reshape(w_shape)
 
 
 def conv2d_backward_bias(dy):

@@ -107,10 +107,9 @@ def backward_weight(dw, dy, x, stride, before, dilation, groups, share):
                 for n in range(N):
                     for i in range(rows):
                         row = i * stride[0] + r * dilation[0] - before[0]
-                        if 0 <= row < H:
-                            if start < stop:
-                                source = x[n, c, row, start * stride[1] + shift :]
-                                total += row_product(dy[n, o, i, start:stop], source, stride[1])
+                        if 0 <= row < H and start < stop:
+                            source = x[n, c, row, start * stride[1] + shift :]
+                            total += row_product(dy[n, o, i, start:stop], source, stride[1])
                 dw[o, k, r, s] = total
 
 

@@ -5,7 +5,7 @@ import math
 from ..errors import ShapeError
 from ..reference import join as reference
 from ..shapes import check_shape, same_dtype
-from .arrays import PIECE, plain
+from .arrays import PIECE, flat, plain
 from .jit import parallel, part_of
 from .memory import empty, empty_like
 
@@ -16,9 +16,9 @@ def add_forward(arrays):
     a, b = arrays
     same_dtype(**{"branch 0": a, "branch 1": b})
     check_shape("branch 1", b, a.shape)
-    a, b = plain(a), plain(b)
     y = empty_like(a)
-    add(y.reshape(-1), a.reshape(-1), b.reshape(-1))
+    for y_, a_, b_ in flat(y, a, b):
+        add(y_, a_, b_)
     return y
 
 

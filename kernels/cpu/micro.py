@@ -5,8 +5,7 @@ it walks through a kernel's taps, and that is where the speed is. So these loops
 everything above them is ordinary @njit code.
 
     dot_tile      R outputs x V vectors of pixels:   y[o][v] = bias[o] + sum over taps k of w[k][o] * x[offset[k] + v]
-    outer_tile    R taps x V vectors of outputs:     dw[k][v] += sum over pixels p of x[offset[k] + p] * dy[p][v]
-    inner_tile    R rows x S rows:                   c[r][s] += sum over lanes and vectors p of a[r][p] * b[s][p]
+    inner_tile    R rows x S taps:                   c[r][k] += sum over pixels p of a[r][p] * x[offset[k] + p]
 
 R*V multiply-adds share V vector loads and R loads of a single number, and their sums never leave the registers. That
 ratio, and enough independent sums to hide the latency of a multiply-add, is all the art there is.
@@ -33,15 +32,14 @@ class Machine(NamedTuple):
     name: str
     vector_bytes: int
     pixels_tile: tuple  # (R, V) of dot_tile
-    weights_tile: tuple  # (R, V) of outer_tile
     inner_tile: tuple  # (R, S) of inner_tile; R*S is a multiple of the lanes, so that sums of lanes fill vectors
 
 
 MACHINES = {
-    "avx512": Machine("avx512", 64, (8, 3), (12, 2), (4, 4)),  # 32 registers, 24 of them for sums
-    "avx2": Machine("avx2", 32, (4, 3), (6, 2), (4, 2)),  # 16 registers, 12 of them for sums
-    "neon": Machine("neon", 16, (4, 4), (8, 2), (4, 4)),  # 32 registers, 16 of them for sums
-    "scalar": Machine("scalar", 0, (2, 2), (2, 2), (2, 2)),
+    "avx512": Machine("avx512", 64, (8, 3), (4, 4)),  # 32 registers, 24 of them for sums
+    "avx2": Machine("avx2", 32, (4, 3), (4, 2)),  # 16 registers, 12 of them for sums
+    "neon": Machine("neon", 16, (4, 4), (4, 4)),  # 32 registers, 16 of them for sums
+    "scalar": Machine("scalar", 0, (2, 2), (2, 2)),
 }
 FORCED = os.environ.get("MINISEGNET_SIMD")  # one of these names, to try another machine's code
 
@@ -185,70 +183,33 @@ def dot_tile(rows, vectors):
     return dot
 
 
-def outer_tile(rows, vectors):
-    """The intrinsic outer(dw, dw0, dw_step, x, x0, offsets, k0, dy, dy0, pixels).
-
-    dw[dw0 + k*dw_step + v*lanes + l] += sum over p < pixels of x[x0 + offsets[k0 + k] + p] *
-    dy[dy0 + p*vectors*lanes + v*lanes + l], for k < rows, v < vectors. Arrays are flat and contiguous.
-    """
-
-    @intrinsic
-    def outer(typing, dw, dw0, dw_step, x, x0, offsets, k0, dy, dy0, pixels):
-        i = types.int64
-        signature = types.void(dw, i, i, x, i, offsets, i, dy, i, i)
-
-        def generate(context, builder, signature, args):
-            emit = Emitter(builder, signature.args[0].dtype)
-            dw, x, offsets, dy = (data(context, builder, signature, args, i) for i in (0, 3, 5, 7))
-            dw, x, offsets, dy = (emit.at(a, args[i]) for a, i in ((dw, 1), (x, 4), (offsets, 6), (dy, 8)))
-            rows_of_x = [emit.at(x, builder.load(emit.at(offsets, k))) for k in range(rows)]
-            rows_of_dw = [emit.at(dw, builder.mul(args[2], ir.Constant(INT, k))) for k in range(rows)]
-            places = [emit.at(row, v * emit.count) for row in rows_of_dw for v in range(vectors)]
-
-            def pixel(p, sums):
-                gradients = emit.at(dy, builder.mul(p, ir.Constant(INT, vectors * emit.count)))
-                loaded = [emit.load(emit.at(gradients, v * emit.count)) for v in range(vectors)]
-                repeated = [emit.repeat(builder.load(emit.at(row, p))) for row in rows_of_x]
-                pairs = [(value, gradient) for value in repeated for gradient in loaded]
-                return [builder.call(emit.fma, [a, b, c]) for (a, b), c in zip(pairs, sums, strict=True)]
-
-            sums = emit.sum_loop(args[9], [emit.load(place) for place in places], pixel)
-            for total, place in zip(sums, places, strict=True):
-                emit.store(total, place)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return outer
-
-
 def inner_tile(rows, columns):
-    """The intrinsic inner(c, c0, a, a0, a_step, b, b0, b_step, vectors).
+    """The intrinsic inner(c, c0, a, a0, a_step, x, x0, offsets, k0, vectors).
 
-    c[c0 + r*columns + s] += sum over p < vectors*lanes of a[a0 + r*a_step + p] * b[b0 + s*b_step + p], for r < rows,
-    s < columns. Arrays are flat and contiguous.
+    c[c0 + r*columns + k] += sum over p < vectors*lanes of a[a0 + r*a_step + p] * x[x0 + offsets[k0 + k] + p], for
+    r < rows, k < columns. Arrays are flat and contiguous.
     """
 
     @intrinsic
-    def inner(typing, c, c0, a, a0, a_step, b, b0, b_step, vectors):
+    def inner(typing, c, c0, a, a0, a_step, x, x0, offsets, k0, vectors):
         i = types.int64
-        signature = types.void(c, i, a, i, i, b, i, i, i)
+        signature = types.void(c, i, a, i, i, x, i, offsets, i, i)
 
         def generate(context, builder, signature, args):
             emit = Emitter(builder, signature.args[0].dtype)
-            c, a, b = (emit.at(data(context, builder, signature, args, i), args[i + 1]) for i in (0, 2, 5))
+            c, a, x, table = (emit.at(data(context, builder, signature, args, i), args[i + 1]) for i in (0, 2, 5, 7))
             rows_of_a = [emit.at(a, builder.mul(args[4], ir.Constant(INT, r))) for r in range(rows)]
-            rows_of_b = [emit.at(b, builder.mul(args[7], ir.Constant(INT, s))) for s in range(columns)]
+            rows_of_x = [emit.at(x, builder.load(emit.at(table, k))) for k in range(columns)]
 
             def vector(p, sums):
                 start = builder.mul(p, ir.Constant(INT, emit.count))
-                right = [emit.load(emit.at(row, start)) for row in rows_of_b]
+                right = [emit.load(emit.at(row, start)) for row in rows_of_x]
                 left = [emit.load(emit.at(row, start)) for row in rows_of_a]
                 pairs = [(x, y) for x in left for y in right]
                 return [builder.call(emit.fma, [x, y, total]) for (x, y), total in zip(pairs, sums, strict=True)]
 
             zero = emit.repeat(ir.Constant(emit.element, 0.0))
-            sums = emit.sum_loop(args[8], [zero] * (rows * columns), vector)
+            sums = emit.sum_loop(args[9], [zero] * (rows * columns), vector)
             for k in range(0, len(sums), emit.count):
                 place = emit.at(c, k)
                 emit.store(builder.fadd(emit.load(place), emit.sum_lanes(sums[k : k + emit.count])), place)

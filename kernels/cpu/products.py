@@ -38,22 +38,38 @@ def rounded(number, multiple):
 def packed(matrix):
     """A matrix (rows, columns) as `dot` reads it: flat, (tiles of R rows, columns, R), with zeros in the last tile."""
     rows, columns = matrix.shape
-    tiles = np.zeros((-(-rows // R), columns, R), matrix.dtype)
-    for r in range(R):
-        part = matrix[r::R]
-        tiles[: len(part), :, r] = part
+    tiles = empty((-(-rows // R), columns, R), matrix.dtype)
+    turned = matrix.T.flags.c_contiguous
+    pack_rows(tiles, plain(matrix.T if turned else matrix), turned)
     return tiles.reshape(-1)
+
+
+@parallel
+def pack_rows(tiles, matrix, turned, share):
+    rows = matrix.shape[1] if turned else matrix.shape[0]
+    for tile in part_of(len(tiles), share):
+        for k in range(tiles.shape[1]):
+            for r in range(R):
+                row, value = tile * R + r, tiles.dtype.type(0)
+                if row < rows:
+                    value = matrix[k, row] if turned else matrix[row, k]
+                tiles[tile, k, r] = value
 
 
 def mix(y, x, w, bias=None, floor=-np.inf):
     """y[n, o, p] = max(bias[o] + sum over c of w[o, c]*x[n, c, p], floor). y and x are C-contiguous, w any (O, C)."""
-    dtype, (O, C) = x.dtype, w.shape
+    mix_packed(y, x, packed(w), bias, floor)
+
+
+def mix_packed(y, x, w, bias=None, floor=-np.inf):
+    """The same with w packed already."""
+    dtype, O, C = x.dtype, y.shape[1], x.shape[1]
     beside = V * lanes(dtype)
     size = min(max(CHUNK_NUMBERS // max(1, C) // beside, 1), LONGEST // beside) * beside
     bias_ = np.zeros(rounded(O, R), dtype)
     if bias is not None:
         bias_[:O] = bias
-    mix_chunks(y, x, packed(w), bias_, dtype.type(floor), np.arange(C) * size, size, lanes(dtype))
+    mix_chunks(y, x, w, bias_, dtype.type(floor), np.arange(C) * size, size, lanes(dtype))
 
 
 @parallel
@@ -97,36 +113,51 @@ def copy_rows(to, x, x0, x_step, rows, some, step, multiple):
 def gram(a, b):
     """c[o, c] = sum over n, p of a[n, o, p]*b[n, c, p]; a and b are C-contiguous."""
     (N, O, P), C, L = a.shape, b.shape[1], lanes(a.dtype)
-    size = rounded(min(max(CHUNK_NUMBERS // (O + C), 64), LONGEST, P), L)
-    chunks = N * -(-P // size)
-    partial = np.zeros((max(1, min(PARTS, chunks)), -(-O // IR), -(-C // IS), IR * IS), a.dtype)
-    gram_parts(partial, a, b, size, L)
-    sums = partial.sum(axis=0).reshape(*partial.shape[1:3], IR, IS).swapaxes(1, 2)
-    return sums.reshape(partial.shape[1] * IR, partial.shape[2] * IS)[:O, :C]
+    size = rounded(min(LONGEST, P), L)
+    parts, tiles = max(1, min(PARTS, N * -(-P // size))), -(-C // IS)
+    some = -(-tiles // -(-PARTS // parts))  # where there are few chunks, an item takes some of b's rows only
+    partial = empty((parts, -(-O // IR), tiles, IR * IS), a.dtype)
+    partial[...] = 0
+    gram_parts(partial, a, b, size, some, np.arange(some * IS) * size, L)
+    c = empty((O, C), a.dtype)
+    add_parts(c, partial)
+    return c
 
 
 @parallel
-def gram_parts(partial, a, b, size, L, share):
-    per_matrix = -(-a.shape[2] // size)
-    chunks, parts = len(a) * per_matrix, len(partial)
-    for item in part_of(parts, share):
-        part = item
+def gram_parts(partial, a, b, size, some, offsets, L, share):
+    (parts, _, tiles, _), per_matrix = partial.shape, -(-a.shape[2] // size)
+    ranges, chunks = -(-tiles // some), len(a) * per_matrix
+    for item in part_of(parts * ranges, share):
+        part, first = item // ranges, item % ranges * some
         for chunk in range(part * chunks // parts, (part + 1) * chunks // parts):
-            gram_chunk(partial[part], a, b, chunk // per_matrix, chunk % per_matrix * size, size, L)
+            n, start = chunk // per_matrix, chunk % per_matrix * size
+            gram_chunk(partial[part], a, b, n, start, size, first, min(first + some, tiles), offsets, L)
 
 
 @jit
-def gram_chunk(sums, a, b, n, start, size, L):
+def gram_chunk(sums, a, b, n, start, size, first, last, offsets, L):
     (O, P), C, (tiles_a, tiles_b, _) = a.shape[1:], b.shape[1], sums.shape
-    some = min(size, P - start)
-    left, right = np.zeros(tiles_a * IR * size, a.dtype), np.zeros(tiles_b * IS * size, a.dtype)
-    copy_rows(left, a.reshape(a.size), n * O * P + start, P, O, some, size, L)
-    copy_rows(right, b.reshape(b.size), n * C * P + start, P, C, some, size, L)
-    flat, place = sums.reshape(sums.size), 0
+    pixels, rows = min(size, P - start), min(C, last * IS) - first * IS
+    left, right = np.zeros(tiles_a * IR * size, a.dtype), np.zeros((last - first) * IS * size, a.dtype)
+    copy_rows(left, a.reshape(a.size), n * O * P + start, P, O, pixels, size, L)
+    copy_rows(right, b.reshape(b.size), (n * C + first * IS) * P + start, P, rows, pixels, size, L)
+    flat = sums.reshape(sums.size)
     for i in range(tiles_a):
-        for j in range(tiles_b):
-            inner(flat, place, left, i * IR * size, size, right, j * IS * size, size, -(-some // L))
-            place += IR * IS
+        for j in range(first, last):
+            place = (i * tiles_b + j) * IR * IS
+            inner(flat, place, left, i * IR * size, size, right, 0, offsets, (j - first) * IS, -(-pixels // L))
+
+
+@parallel
+def add_parts(c, partial, share):
+    for o in part_of(len(c), share):
+        tile, r = o // IR, o % IR
+        for k in range(c.shape[1]):
+            total = partial[0, tile, k // IS, r * IS + k % IS]
+            for part in range(1, len(partial)):
+                total += partial[part, tile, k // IS, r * IS + k % IS]
+            c[o, k] = total
 
 
 # ------------------------------------------------------------------ fully connected

@@ -148,8 +148,8 @@ def exp_of_type(x):
 def log(x):
     """log of a positive number, for compiled code, on vectors.
 
-    log(x) = n * ln 2 + log(m) with x = 2^n * m and m between sqrt(1/2) and sqrt(2): n is read from the exponent bits. And
-    log(m) = 2 * (s + s^3/3 + s^5/5 + ...) with s = (m - 1)/(m + 1), which is less than 0.18.
+    log(x) = n * ln 2 + log(m), with x = 2^n * m and m between sqrt(1/2) and sqrt(2): n is read from the exponent bits.
+    log(m) = 2 * (s + s^3/3 + s^5/5 + ...), with s = (m - 1)/(m + 1), which is less than 0.18.
     """
     raise NotImplementedError("log is for compiled code; use np.log elsewhere")
 

@@ -205,7 +205,7 @@ def multiply(y, x, w, bias, padding, floor, rotated=False):
 
 
 @parallel
-def weights(partial, dy, x, corner, chunk, grid, share):
+def weights(partial, dy, x, corner, chunk, offsets, grid, share):
     """partial[k, e, ...] = sum over the tiles of part k of V * Z; an item takes `chunk` tiles of outputs."""
     parts, chunks = len(partial), -(-partial.shape[2] // chunk)
     blocks = -(-grid.strips // grid.per_block)
@@ -214,11 +214,11 @@ def weights(partial, dy, x, corner, chunk, grid, share):
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             first = block * grid.per_block
             last = min(grid.strips, first + grid.per_block)
-            weights_block(partial[part], dy, x, corner, o, min(chunk, partial.shape[2] - o), first, last, grid)
+            weights_block(partial[part], dy, x, corner, o, min(chunk, partial.shape[2] - o), first, last, offsets, grid)
 
 
 @jit
-def weights_block(du, dy, x, corner, o0, count, first, last, grid):
+def weights_block(du, dy, x, corner, o0, count, first, last, offsets, grid):
     tiles_o, size = du.shape[1:]
     tiles_c = -(-x.shape[1] // IR)
     v_step, z_step = tiles_c * IR * grid.pitch + SLACK, count * IS * grid.pitch + SLACK
@@ -233,8 +233,8 @@ def weights_block(du, dy, x, corner, o0, count, first, last, grid):
         for c in range(tiles_c):  # the inputs of a tile stay in the L1 cache, the outputs pass by
             v0 = e * v_step + c * IR * grid.pitch
             for o in range(count):
-                place, z0 = (e * tiles_o + o0 + o) * size + c * IR * IS, e * z_step + o * IS * grid.pitch
-                inner(flat, place, v, v0, grid.pitch, z, z0, grid.pitch, vectors)
+                place = (e * tiles_o + o0 + o) * size + c * IR * IS
+                inner(flat, place, v, v0, grid.pitch, z, e * z_step, offsets, o * IS, vectors)
 
 
 @parallel
@@ -266,7 +266,7 @@ def weight_gradient(dy, x, padding):
     parts = min(-(-grid.strips // grid.per_block), -(-PARTS // chunks))
     partial = empty((parts, TERMS, tiles_o, rounded(tiles_c * IR * IS, V * L)), dtype)
     partial[...] = 0
-    weights(partial, dy, x, padding, chunk, grid)
+    weights(partial, dy, x, padding, chunk, np.arange(chunk * IS) * grid.pitch, grid)
     dw = empty((O, C, 9), dtype)
     gather_weights(dw, partial, packed(np.tile(GG.T, parts).astype(dtype)), L)
     return dw.reshape(O, C, 3, 3)

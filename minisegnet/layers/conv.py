@@ -110,9 +110,9 @@ class Conv2d(Convolution):
         ops, w = ops_for(dy), self.weight.value
         # forward: y = conv(x, w) + b
         dx = ops.conv2d_backward_input(dy, w, x.shape, *self.geometry())
-        self.weight.grad += ops.conv2d_backward_weight(dy, x, w.shape, *self.geometry())
+        self.weight.add_grad(ops.conv2d_backward_weight(dy, x, w.shape, *self.geometry()))
         if self.bias is not None:
-            self.bias.grad += ops.conv2d_backward_bias(dy)
+            self.bias.add_grad(ops.conv2d_backward_bias(dy))
         return dx
 
     @property
@@ -195,9 +195,9 @@ class ConvTranspose2d(Convolution):
         ops, w = ops_for(dy), self.weight.value
         # forward: y = transposed conv(x, w) + b
         dx = ops.conv_transpose2d_backward_input(dy, w, x.shape, *self.geometry())
-        self.weight.grad += ops.conv_transpose2d_backward_weight(dy, x, w.shape, *self.geometry())
+        self.weight.add_grad(ops.conv_transpose2d_backward_weight(dy, x, w.shape, *self.geometry()))
         if self.bias is not None:
-            self.bias.grad += ops.conv2d_backward_bias(dy)
+            self.bias.add_grad(ops.conv2d_backward_bias(dy))
         return dx
 
     def geometry(self):

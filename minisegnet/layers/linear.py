@@ -51,9 +51,9 @@ class Linear(Layer):
         ops, w = ops_for(dy), self.weight.value
         # forward: y = x wᵀ + b
         dx = ops.linear_backward_input(dy, w)
-        self.weight.grad += ops.linear_backward_weight(dy, x)
+        self.weight.add_grad(ops.linear_backward_weight(dy, x))
         if self.bias is not None:
-            self.bias.grad += ops.linear_backward_bias(dy)
+            self.bias.add_grad(ops.linear_backward_bias(dy))
         return dx
 
     def multiply_adds(self, x_shape, y_shape):

@@ -77,8 +77,8 @@ class BatchNorm2d(Layer):
         backward = ops.batch_norm_train_backward if training else ops.batch_norm_eval_backward
         dx, dweight, dbias = backward(dy, x, weight, mean, var, self.eps)
         if self.weight is not None:
-            self.weight.grad += dweight
-            self.bias.grad += dbias
+            self.weight.add_grad(dweight)
+            self.bias.add_grad(dbias)
         return dx
 
     def uses_batch(self, x):

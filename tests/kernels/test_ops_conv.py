@@ -10,6 +10,7 @@ from op_cases import batches, close, drawn, pairs, torch_gradients
 
 import kernels
 from kernels import ShapeError
+from kernels.cpu import conv as micro_rung
 from kernels.cpu import winograd
 from kernels.reference import conv_loops
 from kernels.shapes import conv2d_output_shape, conv_transpose2d_output_shape
@@ -21,12 +22,15 @@ RUNGS = [("reference", None), *(("cpu", rung) for rung in kernels.CONV_RUNGS if 
 def ops(request):
     """The op table of the reference, and of each rung of the convolution ladder (all are held against `loops`).
 
-    Winograd's transforms leave small convolutions to the rung below; here they have to take what they can.
+    Winograd's transforms leave small convolutions to the rung below, and that one has a way of its own for few pixels;
+    here both have to take what they can.
     """
     name, conv = request.param
     with kernels.use(name, conv=conv) as table, pytest.MonkeyPatch.context() as patch:
         if conv == "winograd":
             patch.setattr(winograd, "pays", lambda w_shape, images, *sizes: images > 0)
+        if conv == "micro":
+            patch.setattr(micro_rung, "FEW", 0)
         yield table
 
 

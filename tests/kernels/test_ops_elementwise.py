@@ -94,3 +94,17 @@ def test_dropout_scales_what_it_keeps(ops):
 def test_dropout_needs_a_mask_of_the_same_shape(ops):
     with pytest.raises(ValueError, match=r"^keep has shape \(3,\), expected \(2, 3\)$"):
         ops.dropout_forward(np.ones((2, 3)), np.ones(3, bool), 2.0)
+
+
+def test_parts_of_joined_maps(ops):
+    """What concat_backward gives is in one piece within each image only; large images are then taken one by one."""
+    rng = np.random.default_rng(0)
+    joined = rng.normal(size=(3, 40, 80, 100)).astype(np.float32)
+    part, other = ops.concat_backward(joined, [18, 22])
+    assert not other.flags.c_contiguous
+    y = np.maximum(other, 0)
+    np.testing.assert_array_equal(ops.relu_forward(other), y)
+    np.testing.assert_array_equal(ops.relu_backward(other, y), y)
+    np.testing.assert_array_equal(ops.add_forward([other, y]), other + y)
+    np.testing.assert_array_equal(ops.add_forward([part, part.copy()]), 2 * part)
+    np.testing.assert_array_equal(ops.relu_forward(other[::2, ::-1, :, ::2]), y[::2, ::-1, :, ::2])

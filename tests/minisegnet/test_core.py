@@ -114,9 +114,37 @@ def test_parameter_has_a_value_and_a_gradient_of_its_shape():
     p.zero_grad()
     np.testing.assert_array_equal(p.grad, np.zeros((2, 3)))
     np.testing.assert_array_equal(kept, np.ones((2, 3)))  # zero_grad does not wipe what somebody has kept
+    p.add_grad(np.full((2, 3), 5, p.dtype))
+    np.testing.assert_array_equal(kept, np.ones((2, 3)))
     assert repr(p) == "Parameter(shape=(2, 3), dtype=float64)"
     p.astype(np.float32)
     assert p.value.dtype == p.grad.dtype == np.float32
+
+
+def test_gradients_add_up_whichever_way_they_come():
+    p, first, second = Parameter(np.ones(3, np.float32)), np.array([1, 2, 3], np.float32), np.ones(3, np.float32)
+    p.add_grad(first)
+    assert p.grad is first
+    kept = p.grad.copy()
+    p.grad += 1
+    p.add_grad(second)
+    np.testing.assert_array_equal(p.grad, kept + 2)
+    np.testing.assert_array_equal(second, np.ones(3))
+    p.zero_grad()
+    p.grad += 1  # the zeros are made when they are looked at
+    p.add_grad(second)
+    np.testing.assert_array_equal(p.grad, [2, 2, 2])
+
+
+def test_a_gradient_of_another_kind_is_added_as_numpy_does():
+    p = Parameter(np.ones((2, 3), np.float32))
+    p.add_grad(np.array([1.0, 2, 3]))
+    np.testing.assert_array_equal(p.grad, [[1, 2, 3]] * 2)
+    assert p.grad.dtype == np.float32
+    p.zero_grad()
+    with pytest.raises(ValueError, match="broadcast"):
+        p.add_grad(np.ones((3, 2), np.float32))
+    assert p.grad.shape == (2, 3)
 
 
 def test_parameter_keeps_shape_and_dtype():
