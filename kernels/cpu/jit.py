@@ -6,11 +6,13 @@ import sys
 import time
 
 import numba
+import numpy as np
 from numba.core import event
 
 from .. import threads
 from .cache import KernelCache
 
+SMALL = 64 * 1024  # bytes of arrays for which no other thread is woken: that takes as long as the work
 FAST = {"contract", "nsz", "reassoc"}  # sums may be reordered and fused; NaN and infinity keep their meaning
 
 
@@ -35,7 +37,10 @@ def parallel(function):
 
     @functools.wraps(function)
     def call(*arguments):
-        threads.run(compiled, arguments)
+        if sum(a.nbytes for a in arguments if type(a) is np.ndarray) < SMALL:
+            compiled(*arguments, (0, 1))
+        else:
+            threads.run(compiled, arguments)
 
     return call
 

@@ -2,7 +2,7 @@
 
 Fresh memory is dear. The system gives a large array as a promise; each page of it is fetched and filled with zeros when
 it is first written, which takes longer than most of our kernels, and all of it goes back when the array dies. Here the
-buffer of a large array waits in a pool for the next array of its size.
+buffer of a large array waits in a pool for the next array of its size, or of down to half of it.
 
     y = empty((4, 16, 176, 240), np.float32)    an ordinary array; its contents are undefined
     del y                                       once the last view of it is gone, its buffer waits in the pool
@@ -11,11 +11,11 @@ How does the pool learn that the last view is gone? An array keeps its `base` al
 Here that is a small `Owner`, to which nothing else refers: so Python deletes the owner together with the last view, and
 its `__del__` puts the buffer back.
 
-How much may wait: all buffers, in use or waiting, are together at most a quarter (and 16 MiB) more than what was in use
-at once at the highest. Without that quarter a net would run short of buffers of one size while some of another wait,
-for its maps are large first, then small, then large. Where a new buffer would break the rule, waiting ones are given
-back to the system before it is made, first of the size that has not run short for longest. `release()` gives back all
-that wait.
+How much may wait: all buffers, in use or waiting, are together at most a quarter more than what was in use at once at
+the highest (for small nets, 16 MiB more). Without that quarter a net would run short of buffers of one size while some
+of another wait, for its maps are large first, then small, then large. Where a new buffer would break the rule, waiting
+ones are given back to the system before it is made, first of the size of which none was made for longest. `release()`
+gives back all that wait.
 
 Arrays die at any moment: in any thread, while Python collects garbage in the midst of these functions, when the
 interpreter shuts down. So there are no locks, which could wait for each other, and `__del__` only appends to a list:
@@ -23,6 +23,8 @@ neither this nor taking from a list can be interrupted. (Threads that need fresh
 each other's new buffers yet, and may go beyond the rule by these.)
 """
 
+import bisect
+import contextlib
 import ctypes
 import itertools
 import math
@@ -41,7 +43,7 @@ def owner_class(size):
     class Owner(ctypes.c_char * size):
         __slots__ = ("buffer",)
         waiting = []  # noqa: RUF012  # the buffers that no array uses: one list for all owners of this size
-        shortage = 0  # when none was left for the last time
+        made_last = 0  # when a new one was made
 
         def __del__(self):
             self.waiting.append(self.buffer)
@@ -93,6 +95,7 @@ class Pool:
     def __init__(self, spare=SPARE):
         self.spare = spare
         self.owners = {}  # size: class of owners
+        self.sizes = []  # the same sizes in order
         self.made = []  # the size of each buffer, in use or waiting
         self.peak = 0  # the largest number of bytes that was in use at once
         self.clock = itertools.count()
@@ -111,15 +114,23 @@ class Pool:
             Owner = self.owners[size]
             buffer = Owner.waiting.pop()
         except LookupError:
-            buffer = self.fresh(size, f"of shape {tuple(shape)}, {dtype}: {nbytes / 2**20:,.1f} MiB")
-            Owner = self.owners.setdefault(size, owner_class(size))
-            Owner.shortage = next(self.clock)
+            what = f"of shape {tuple(shape)}, {dtype}: {nbytes / 2**20:,.1f} MiB"
+            Owner, buffer = self.larger(size) or self.fresh(size, what)
         owner = Owner.from_address(buffer.address)
         owner.buffer = buffer
         return np.ndarray(shape, dtype, owner)
 
+    def larger(self, size):
+        """The smallest buffer up to twice as large that waits, and the class of its owners; None if there is none."""
+        for other in self.sizes[bisect.bisect(self.sizes, size) : bisect.bisect(self.sizes, 2 * size)]:
+            Owner = self.owners[other]
+            if Owner.waiting:
+                with contextlib.suppress(IndexError):  # another thread took the last one
+                    return Owner, Owner.waiting.pop()
+        return None
+
     def fresh(self, size, what):
-        """A new buffer, for which others may have to go; `what` names the array in an error's text."""
+        """A new buffer, for which others may have to go, and the class of its owners; `what` is for an error's text."""
         self.peak = max(self.peak, self.in_use() + size)
         self.discard(sum(self.made) + size - self.peak - max(self.peak // 4, self.spare))
         try:
@@ -131,7 +142,11 @@ class Pool:
             except MemoryError:
                 raise MemoryError(f"no memory for an array {what}; use a smaller batch, image or net") from None
         self.made.append(size)
-        return buffer
+        if size not in self.owners:
+            self.owners.setdefault(size, owner_class(size))
+            bisect.insort(self.sizes, size)
+        self.owners[size].made_last = next(self.clock)
+        return self.owners[size], buffer
 
     def in_use(self):
         """Bytes of all buffers that arrays use."""
@@ -143,14 +158,12 @@ class Pool:
 
     def discard(self, excess):
         """Give waiting buffers of `excess` bytes or more back to the system, or all there are."""
-        for size, Owner in sorted(self.owners.items(), key=lambda item: item[1].shortage):
-            while excess > 0 and Owner.waiting:
-                try:
+        for size, Owner in sorted(self.owners.items(), key=lambda item: item[1].made_last):
+            with contextlib.suppress(IndexError):  # there is no other left
+                while excess > 0:
                     Owner.waiting.pop()
-                except IndexError:  # another thread took the last one
-                    break
-                self.made.remove(size)
-                excess -= size
+                    self.made.remove(size)
+                    excess -= size
 
     def release(self):
         """Give all memory that waits back to the system; the peak counts anew from what is in use."""

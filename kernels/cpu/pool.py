@@ -23,7 +23,7 @@ def max_pool2d_forward(x, kernel, stride, padding, dilation, ceil_mode):
     x = plain(x)
     (kH, kW), padding = pair(kernel), pair(padding, minimum=0)
     if (kH, kW) == pair(stride) == (2, 2) and padding == (0, 0) and pair(dilation) == (1, 1) and not ceil_mode:
-        max_of_four(y, argmax, x)
+        max_of_four(planes(y), planes(argmax), planes(x), y.shape[2], x.shape[3])
     else:
         max_of_windows(y, argmax, x, (kH, kW), pair(stride), padding, pair(dilation))
     return y, argmax
@@ -52,13 +52,15 @@ def max_of_windows(y, argmax, x, kernel, stride, padding, dilation, share):
 
 
 @parallel
-def max_of_four(y, argmax, x, share):
-    """The pool that nearly every net uses: 2x2, without overlap."""
-    N, C, rows, cols = y.shape
-    for item in part_of(N * C * rows, share):
-        plane, i = item // rows, item % rows
-        n, c = plane // C, plane % C
-        max_of_two_rows(y[n, c, i], argmax[n, c, i], x[n, c, 2 * i], x[n, c, 2 * i + 1], 2 * i * x.shape[3])
+def max_of_four(y, argmax, x, rows, W, share):
+    """The pool that nearly every net uses: 2x2, without overlap. Arrays are (planes, pixels of a plane)."""
+    cols = W // 2
+    for plane in part_of(len(y), share):
+        values, best, place = x[plane], y[plane], argmax[plane]
+        for i in range(rows):
+            upper, lower = values[2 * i * W : (2 * i + 1) * W], values[(2 * i + 1) * W : (2 * i + 2) * W]
+            span = slice(i * cols, (i + 1) * cols)
+            max_of_two_rows(best[span], place[span], upper, lower, 2 * i * W)
 
 
 @jit

@@ -27,6 +27,7 @@ dot, inner = dot_tile(R, V), inner_tile(IR, IS)
 
 CHUNK_NUMBERS = 64 * 1024  # of x that are copied at a time: a part of an L2 cache
 LONGEST = 480  # pixels in a chunk
+ROWS = 64  # tiles of b's rows that `gram` takes at a time
 PARTS = 8  # `gram` keeps so many sums, which are added in a fixed order: the same bits on any number of threads
 
 
@@ -118,7 +119,7 @@ def gram(a, b):
     some = -(-tiles // -(-PARTS // parts))  # where there are few chunks, an item takes some of b's rows only
     partial = empty((parts, -(-O // IR), tiles, IR * IS), a.dtype)
     partial[...] = 0
-    gram_parts(partial, a, b, size, some, np.arange(some * IS) * size, L)
+    gram_parts(partial, a, b, size, some, np.arange(min(some, ROWS) * IS) * size, L)
     c = empty((O, C), a.dtype)
     add_parts(c, partial)
     return c
@@ -132,7 +133,9 @@ def gram_parts(partial, a, b, size, some, offsets, L, share):
         part, first = item // ranges, item % ranges * some
         for chunk in range(part * chunks // parts, (part + 1) * chunks // parts):
             n, start = chunk // per_matrix, chunk % per_matrix * size
-            gram_chunk(partial[part], a, b, n, start, size, first, min(first + some, tiles), offsets, L)
+            for tile in range(first, min(first + some, tiles), ROWS):  # not more of b than the L2 cache holds
+                last = min(tile + ROWS, first + some, tiles)
+                gram_chunk(partial[part], a, b, n, start, size, tile, last, offsets, L)
 
 
 @jit

@@ -190,13 +190,19 @@ def transform_weights(u, w, rotated, matrix, L, share):
                 dot(flat, (tile * terms + e) * size + p, size, matrix, e * 9, g, p, L, offsets, 9, zeros, 0, lowest)
 
 
+@functools.cache
+def packed_matrix(dtype, parts=None):
+    """G ⊗ G packed for `dot`; with `parts` its transpose, so many times side by side: it adds up the parts, too."""
+    return packed((GG if parts is None else np.tile(GG.T, parts)).astype(dtype))
+
+
 def multiply(y, x, w, bias, padding, floor, rotated=False):
     """y = max(conv(x, w) + bias, floor), stride 1; with `rotated` weights the transposed convolution."""
     dtype, O = x.dtype, y.shape[1]
     L = lanes(dtype)
     grid = make_grid(len(x), *y.shape[2:], x.shape[1] + O, V * L, TILES, dtype)
     u = empty((-(-O // R), rounded(TERMS, R), rounded(x.shape[1] * R, V * L)), dtype)
-    transform_weights(u, plain(w).reshape(*w.shape[:2], 9), rotated, packed(GG.astype(dtype)), L)
+    transform_weights(u, plain(w).reshape(*w.shape[:2], 9), rotated, packed_matrix(dtype), L)
     bias = np.zeros(O, dtype) if bias is None else plain(bias)
     forward(y, x, u, bias, dtype.type(floor), padding, np.arange(x.shape[1]) * grid.pitch, grid)
 
@@ -268,7 +274,7 @@ def weight_gradient(dy, x, padding):
     partial[...] = 0
     weights(partial, dy, x, padding, chunk, np.arange(chunk * IS) * grid.pitch, grid)
     dw = empty((O, C, 9), dtype)
-    gather_weights(dw, partial, packed(np.tile(GG.T, parts).astype(dtype)), L)
+    gather_weights(dw, partial, packed_matrix(dtype, parts), L)
     return dw.reshape(O, C, 3, 3)
 
 

@@ -1,5 +1,6 @@
 """The pool of buffers for results: ordinary arrays, never two in one place, no fresh memory in a step that repeats."""
 
+import ctypes
 import gc
 import os
 import pickle
@@ -175,7 +176,7 @@ class Arrays(RuleBasedStateMachine):
     @invariant()
     def the_pool_counts_right_and_keeps_its_bound(self):
         whole = [y if y.base is None or y.flags.carray else y.base for _, y in self.live]
-        sizes = [rounded(y.nbytes) for y in whole if y.nbytes >= SMALL]
+        sizes = [ctypes.sizeof(y.base) for y in whole if y.nbytes >= SMALL]
         assert self.pool.in_use() == sum(sizes)
         assert sum(self.pool.made) <= self.peak + max(self.peak // 4, 100_000)
 
@@ -197,13 +198,25 @@ def test_what_waits_is_bounded_by_what_was_in_use(pool):
     assert (pool.in_use(), pool.unused(), pool.peak) == (331 * MIB, 30 * MIB, 331 * MIB)
 
 
-def test_the_size_that_was_short_last_is_kept_longest(pool):
-    pool.empty((40 * MIB,), np.uint8)  # so 50 may be held
-    for size in (20, 22, 3, 24, 20):
+def test_the_size_that_was_made_last_is_kept_longest(pool):
+    pool.empty((64 * MIB,), np.uint8)  # so 80 may be held
+    for size in (20, 22, 3, 24, 40):
         pool.empty((size * MIB,), np.uint8)
-    assert sorted(pool.made) == [3 * MIB, 20 * MIB, 24 * MIB]
-    pool.empty((23 * MIB,), np.uint8)
-    assert sorted(pool.made) == [20 * MIB, 23 * MIB]
+    assert sorted(pool.made) == [3 * MIB, 24 * MIB, 40 * MIB]
+    pool.empty((44 * MIB,), np.uint8)
+    assert sorted(pool.made) == [44 * MIB]
+
+
+def test_a_buffer_up_to_twice_as_large_serves_too(pool):
+    large, larger = pool.empty((6 * MIB,), np.uint8), pool.empty((7 * MIB,), np.uint8)
+    places = address(large), address(larger)
+    del large, larger
+    small, other = pool.empty((3 * MIB,), np.uint8), pool.empty((3 * MIB,), np.uint8)  # 7 is too large
+    assert address(small) == places[0]
+    assert address(other) not in places
+    assert (pool.in_use(), pool.unused()) == ((6 + 3) * MIB, 7 * MIB)
+    del small
+    assert address(pool.empty((5 * MIB,), np.uint8)) == places[0]
 
 
 def test_release_gives_back_what_waits_and_nothing_else(pool):

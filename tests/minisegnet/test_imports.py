@@ -90,7 +90,14 @@ def test_the_reference_needs_numpy_alone(path):
     assert not [name for name in imports(path) if reaches(name, heavy)]
 
 
-INSIDE = ["core.py", "init.py", "summary.py", "combine.py", *(f"layers/{p.name}" for p in files("minisegnet/layers"))]
+INSIDE = [
+    "core.py",
+    "init.py",
+    "summary.py",
+    "combine.py",
+    "pairs.py",
+    *(f"layers/{p.name}" for p in files("minisegnet/layers")),
+]
 ABOVE = [f"minisegnet.{name}" for name in ("losses", "optim", "schedules", "gradcheck", "models", "data", "metrics")]
 ABOVE += [f"minisegnet.{name}" for name in ("trainer", "checkpoint", "report", "trace", "explorer", "cli", "demo")]
 
