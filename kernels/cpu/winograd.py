@@ -32,6 +32,7 @@ dot, inner = dot_tile(R, V), inner_tile(IR, IS)
 input_tiles, gradient_tiles = tiles_in(B), tiles_in(A)
 
 BLOCK_NUMBERS = 256 * 1024  # terms of a block should not be more numbers than this: about an L2 cache
+BLOCKS = 8  # to be cut at least, where there are tiles enough
 TILES, LEAST = 120, 96  # tiles that a block should have, and that one of backward-weight must have: its sums are long
 FEWEST = 32  # tiles from which on it pays
 CHUNK, PARTS = 64, 8  # backward-weight: outputs of an item, and items to cut at least, where there are blocks enough
@@ -58,7 +59,8 @@ def make_grid(images, rows, cols, channels, least, wanted, dtype):
     multiple = V * L
     strips_per_image, tiles = -(-rows // STEP), -(-cols // STEP)
     strips = images * strips_per_image
-    most = max(least, min(BLOCK_NUMBERS // (TERMS * channels), wanted), tiles)
+    even = -(-strips * tiles // BLOCKS)  # so many that all threads have their share
+    most = max(least, min(BLOCK_NUMBERS // (TERMS * channels), wanted, even), tiles)
     fullest = min(range(min(most // tiles, strips), 0, -1), key=lambda s: rounded(s * tiles, multiple) / (s * tiles))
     per_block = -(-strips // -(-strips // fullest))  # as even as can be
     pitch, line = rounded(per_block * tiles, multiple), STEP * (rounded(tiles, L) + 1)
@@ -177,13 +179,15 @@ def transform_weights(u, w, rotated, matrix, L, share):
     """
     tiles, terms, size = u.shape
     O, C = (w.shape[1], w.shape[0]) if rotated else (w.shape[0], w.shape[1])
+    weights_ = w.reshape(w.size)
     for tile in part_of(tiles, share):
         g, offsets = np.zeros(9 * size, w.dtype), np.arange(9) * size
         zeros, lowest = np.zeros(R, w.dtype), w.dtype.type(-np.inf)
         for r in range(min(R, O - tile * R)):
             for c in range(C):
+                start, to = (c * O + tile * R + r if rotated else (tile * R + r) * C + c) * 9, c * R + r
                 for k in range(9):
-                    g[k * size + c * R + r] = w[c, tile * R + r, 8 - k] if rotated else w[tile * R + r, c, k]
+                    g[k * size + to] = weights_[start + 8 - k] if rotated else weights_[start + k]
         flat = u.reshape(u.size)
         for e in range(0, terms, R):
             for p in range(0, size, V * L):
@@ -248,7 +252,7 @@ def gather_weights(dw, partial, matrix, L, share):
     """dw[o, c] = Gᵀ dU G, with dU the sum of all parts."""
     parts, terms, tiles_o, size = partial.shape
     O, C, _ = dw.shape
-    rows, du = len(matrix) // (parts * terms), partial.reshape(partial.size)
+    rows, du, flat = len(matrix) // (parts * terms), partial.reshape(partial.size), dw.reshape(dw.size)
     for tile in part_of(tiles_o, share):
         g, offsets = np.empty(rows * size, dw.dtype), np.arange(parts * terms) * (tiles_o * size)
         zeros, lowest = np.zeros(R, dw.dtype), dw.dtype.type(-np.inf)
@@ -256,10 +260,13 @@ def gather_weights(dw, partial, matrix, L, share):
             for p in range(0, size, V * L):
                 m0, du0 = k * parts * terms, tile * size + p
                 dot(g, k * size + p, size, matrix, m0, du, du0, L, offsets, parts * terms, zeros, 0, lowest)
-        for c in range(C):
-            for s in range(min(IS, O - tile * IS)):
+        for s in range(min(IS, O - tile * IS)):
+            to = (tile * IS + s) * C * 9
+            for c in range(C):
+                start = c // IR * (IR * IS) + c % IR * IS + s
                 for k in range(9):
-                    dw[tile * IS + s, c, k] = g[k * size + (c // IR * IR * IS) + c % IR * IS + s]
+                    flat[to] = g[start + k * size]
+                    to += 1
 
 
 def weight_gradient(dy, x, padding):
