@@ -25,7 +25,7 @@ from .micro import MACHINE, dot_tile, inner_tile, lanes
 (R, V), (IR, IS) = MACHINE.pixels_tile, MACHINE.inner_tile
 dot, inner = dot_tile(R, V), inner_tile(IR, IS)
 
-CHUNK_NUMBERS = 64 * 1024  # of x that are copied at a time: a part of an L2 cache
+CHUNK_NUMBERS = 128 * 1024  # of x that are copied at a time: a part of an L2 cache
 LONGEST = 480  # pixels in a chunk
 ROWS = 64  # tiles of b's rows that `gram` takes at a time
 PARTS = 8  # `gram` keeps so many sums, which are added in a fixed order: the same bits on any number of threads

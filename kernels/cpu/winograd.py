@@ -62,7 +62,10 @@ def make_grid(images, rows, cols, channels, least, wanted, dtype):
     even = -(-strips * tiles // BLOCKS)  # so many that all threads have their share
     most = max(least, min(BLOCK_NUMBERS // (TERMS * channels), wanted, even), tiles)
     fullest = min(range(min(most // tiles, strips), 0, -1), key=lambda s: rounded(s * tiles, multiple) / (s * tiles))
-    per_block = -(-strips // -(-strips // fullest))  # as even as can be
+    blocks = -(-strips // fullest)
+    if blocks > 1 and strips * tiles < blocks * least:
+        blocks -= 1
+    per_block = -(-strips // blocks)  # as even as can be
     pitch, line = rounded(per_block * tiles, multiple), STEP * (rounded(tiles, L) + 1)
     return Grid(strips, strips_per_image, tiles, per_block, pitch, line, L)
 
