@@ -20,7 +20,7 @@ class UNet(Sequential):
     Shapes: x (N, in_channels, H, W), scores (N, classes, H, W). Where a level's size is odd, the enlarged map is padded
     by one row or column of zeros to fit the skip. H and W must be at least 2^depth.
 
-    The paper has width 64, depth 4, no BatchNorm and no padding; here maps keep their size, as in nearly all later nets.
+    The paper has width 64, depth 4, no BatchNorm and no padding; here maps keep their size, as in most later nets.
     Source: Ronneberger, Fischer and Brox, U-Net: convolutional networks for biomedical image segmentation (2015).
 
     >>> net = UNet(3, 4, width=2, depth=2, rng=0)
