@@ -62,9 +62,13 @@ class Pool:
             self.queue.put(job)
         job.work()
         job.finished.acquire()
-        job.kernel = job.arguments = None  # a thread that comes too late must not keep arrays alive
-        if job.error is not None:
-            raise job.error
+        error = job.error
+        job.kernel = job.arguments = job.error = None  # a thread that comes too late must not keep arrays alive
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # it knows this frame, which knows it
 
 
 def serve(queue):
@@ -90,9 +94,9 @@ if hasattr(os, "register_at_fork"):
 def set_num_threads(n):
     """Compute on n threads from now on, in the whole process. Results are the same bits on any number of them.
 
-    This holds for the compiled kernels and for NumPy's matrix products (BLAS), which only `reference` uses. Without
-    this call kernels use as many threads as the process may use cores, or as NUMBA_NUM_THREADS says, and BLAS goes by
-    rules of its own.
+    This holds for the compiled kernels and for NumPy's matrix products (BLAS), which `reference` and the im2col rung
+    use. Without this call kernels use as many threads as the process may use cores, or as NUMBA_NUM_THREADS says, and
+    BLAS goes by rules of its own.
 
     Raises TypeError unless n is an integer, ValueError if it is less than 1.
 

@@ -73,7 +73,8 @@ class Parameter:
     def add_grad(self, grad):
         """grad += this array, which must be new and of no further use to the caller.
 
-        For the first one after zero_grad that is the array itself: nothing has to be added to zeros.
+        For the first one after zero_grad that is the array itself: nothing has to be added to zeros. (A view of another
+        array, or one that can't be written to, is copied: it is somebody else's.)
 
         >>> p, dw = Parameter(np.ones(2)), np.array([3.0, 4.0])
         >>> p.add_grad(dw)
@@ -84,7 +85,8 @@ class Parameter:
         array([13., 14.])
         """
         if not self._has_grad and (grad.shape, grad.dtype) == (self.shape, self.dtype):
-            self.grad = grad
+            own = grad.flags.writeable and not (isinstance(grad.base, np.ndarray) and grad.base.size != grad.size)
+            self.grad = grad if own else grad.copy()
         else:
             self.grad += grad
 

@@ -10,7 +10,8 @@ all of them pass the same tests:
     5 micro      cpu/conv.py, micro.py       sums kept in vector registers, input rows kept in the cache
     6 winograd   cpu/winograd.py             3x3 kernels: tiles transformed so that a quarter of the products does
 
-`kernels.use("cpu", conv="im2col")` takes another rung than the last.
+`kernels.use("cpu", conv="im2col")` takes another rung than the last. The last one rounds about ten times as coarsely as
+the one before, relative to the largest number among 6x6 pixels, and where one of them is infinite or NaN it gives NaN.
 
 Compiling. A kernel is compiled for one type of number when it is first called with it, for the processor it runs on
 (`jit`). If that takes more than a second in sum, a line on stderr says so. The result is kept on disk (`cache`), in

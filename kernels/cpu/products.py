@@ -10,7 +10,7 @@ A 1x1 convolution is `mix` with its weights; its gradients are `mix` with the tr
 and x. A transposed convolution whose kernel is as large as its stride writes a patch of outputs for each input pixel,
 and no two overlap: it is a 1x1 convolution with a channel for each pixel of the patch, which are then put in place.
 
-We do not call BLAS for them: its threads and Numba's would get into each other's way.
+We do not call BLAS for them: its threads and ours would get into each other's way.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Softmax cross-entropy, fused: the scores are read from memory once, and what happens to them stays in the cache.
 
 Pixels are taken in chunks. Within a chunk the channels are the outer loop and the pixels, which are neighbours in
-memory, the inner one, so that the compiler turns each inner loop into vector instructions. Sums are in float64.
+memory, the inner one, so that the compiler turns each inner loop into vector instructions.
 """
 
 import math
@@ -105,10 +105,10 @@ def chunk_of_probabilities(losses, p, scores, target, start, stop, ignored, own,
     for i in range(size):
         total[i] = log(total[i])
     for i in range(size):
-        t, loss = target[start + i], 0.0
+        t, loss = target[start + i], 0.0  # in float64: the two large numbers below must cancel before the rest is added
         if t != ignored:
             if own[t] != 0:
-                loss += own[t] * (total[i] + (peak[i] - scores[t, start + i]))
+                loss += own[t] * (total[i] + (np.float64(peak[i]) - scores[t, start + i]))
             if every != 0:
                 loss += every * total[i] + smooth[i]
         losses[start + i] = loss

@@ -10,7 +10,11 @@ Summed over the input channels, each of the 36 entries of U * V is an entry of a
 rule through these lines: with Z = A dY Aᵀ the gradient of U is Z * V, and that of g is Gᵀ (Z * V) G.
 
 The matrices come from polynomials at the points 0, 1, -1, 2, -2 and infinity. Points of opposite sign share their even
-and their odd part, which halves the additions. Rounding errors are a few times those of the direct sum.
+and their odd part, which halves the additions.
+
+The price: rounding errors are about ten times those of the direct sum, and relative to the largest number of a tile;
+an infinity or NaN spreads to the whole tile, as NaN.
+
 Source: Winograd, Arithmetic complexity of computations (1980); Lavin and Gray, Fast algorithms for convolutional neural
 networks (2016).
 """

@@ -227,3 +227,14 @@ def test_an_ignored_element_is_silent_even_where_its_scores_are_nan(ops):
     np.testing.assert_array_equal(dscores[0], 0)
     assert np.isfinite(dscores).all()
     assert dscores[1].any()
+
+
+@pytest.mark.parametrize("offset", [0, 1e4, 1e6])
+def test_a_common_offset_costs_no_digits_but_those_of_the_scores(ops, offset):
+    """log(total) + peak - score: where the last two are large, they have to cancel before anything is added."""
+    scores = (np.array([[0.0, 1.0, -2.0], [3.0, 2.5, 0.5]]) + offset).astype(np.float32)
+    target = np.array([1, 2])
+    losses, _ = ops.softmax_cross_entropy_forward(scores, target, None, -100, 0.0)
+    exact = scores.astype(np.float64) - offset
+    expected = np.log(np.exp(exact).sum(axis=1)) - exact[[0, 1], target]
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)

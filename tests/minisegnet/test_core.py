@@ -716,3 +716,13 @@ def test_a_large_array_in_place_of_a_number_is_not_printed_whole():
         layers.Dropout(np.ones(9))
     with pytest.raises(ValueError, match=r"^BatchNorm2d: eps must be in \(0, inf\), got inf$"):
         layers.BatchNorm2d(2, eps=np.inf)
+
+
+def test_a_gradient_that_belongs_to_somebody_else_is_copied():
+    whole = np.zeros((2, 3))
+    for grad in (whole[0], np.broadcast_to(1.0, (3,))):
+        p = Parameter(np.ones(3))
+        p.add_grad(grad)
+        p.add_grad(np.ones(3))
+        np.testing.assert_array_equal(p.grad, np.asarray(grad) + 1)
+    np.testing.assert_array_equal(whole, 0)
