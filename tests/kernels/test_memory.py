@@ -303,7 +303,8 @@ class Node:
 
 def test_arrays_may_die_in_garbage_collection_while_others_are_made(pool):
     before = gc.get_threshold()
-    gc.set_threshold(3)  # collect at nearly every new object, so also inside of `empty`
+    gc.freeze()  # however many objects there are: a full collection waits until their number has grown by a quarter
+    gc.set_threshold(3, 1, 1)  # collect at nearly every new object, so also inside of `empty`
     try:
         for i in range(2000):
             node = Node(pool.empty((70_000 + i % 7 * 10_000,), np.uint8))
@@ -311,6 +312,7 @@ def test_arrays_may_die_in_garbage_collection_while_others_are_made(pool):
             assert (node.array == i % 256).all()
     finally:
         gc.set_threshold(*before)
+        gc.unfreeze()
     del node
     gc.collect()
     assert pool.in_use() == 0
