@@ -303,7 +303,8 @@ class Node:
 
 def test_arrays_may_die_in_garbage_collection_while_others_are_made(pool):
     before = gc.get_threshold()
-    gc.freeze()  # however many objects there are: a full collection waits until their number has grown by a quarter
+    gc.freeze()  # a full collection waits until the objects have become a quarter more: so there must be few of them
+    gc.collect()
     gc.set_threshold(3, 1, 1)  # collect at nearly every new object, so also inside of `empty`
     try:
         for i in range(2000):
