@@ -293,8 +293,9 @@ def weight_gradient(dy, x, padding):
 
 def possible(w_shape, stride, padding, dilation, groups):
     """Whether this convolution is one that the transforms are made for."""
+    (top, bottom), (left, right) = pads(padding)
     one = (pair(stride), pair(dilation), groups) == ((1, 1), (1, 1), 1)
-    return one and w_shape[2:] == (3, 3) and max(max(pads(padding))) <= 2
+    return one and w_shape[2:] == (3, 3) and max(top, bottom, left, right) <= 2
 
 
 def pays(w_shape, images, rows, cols, fewest=1):

@@ -127,6 +127,18 @@ def test_many_blocks_of_transformed_tiles_agree_with_the_reference(x_shape, outp
         close(ours, expected)
 
 
+@pytest.mark.parametrize("padding", [((1, 1), (0, 9)), ((1, 9), (1, 0)), ((3, 0), (0, 0)), ((0, 0), (0, 3))])
+def test_more_padding_than_a_tile_has_room_for_goes_the_direct_way(padding):
+    """On each side: the transforms' buffers have two columns more than the tiles."""
+    x_shape, w_shape, geometry = (2, 12, 9, 32), (12, 12, 3, 3), (1, padding, 1, 1)
+    assert not winograd.possible(w_shape, *geometry)
+    x, w, b, y, dy = arrays(x_shape, w_shape, geometry, np.float64)
+    close(winograd.conv2d_forward(x, w, b, *geometry), y)
+    for op, first, second in (("input", w, x_shape), ("weight", x, w_shape)):
+        name = f"conv2d_backward_{op}"
+        close(*(getattr(module, name)(dy, first, second, *geometry) for module in (winograd, reference)))
+
+
 def test_the_transforms_give_the_convolution_of_a_tile():
     """Exactly so, apart from rounding: Aᵀ (G g Gᵀ * B d Bᵀ) A, and its two gradients."""
     from kernels.cpu.winograd_tiles import A, B, G
