@@ -6,8 +6,8 @@ A kernel does the share of its work that (part, parts) names, without Python's g
 the same place. The calling thread works itself; the others wait in a queue for jobs. Shares are taken one after the
 other by whoever is free, so that a thread which has to wait for its core holds nobody up.
 
-Ordinary Python threads, and not those of OpenMP: they are awake in 20 microseconds instead of 70, they wait asleep, out
-of the way of BLAS and other processes, a kernel compiles in half the time, several Python threads may compute at once,
+Ordinary Python threads, and not those of OpenMP, which Numba's prange would use: they wait asleep, out of the way of
+BLAS and other processes, and are awake sooner; a kernel compiles faster; several Python threads may compute at once;
 and a forked process simply starts new ones.
 """
 

@@ -12,7 +12,7 @@ spread out with zeros.
 Work is cut into blocks of rows. A block's input rows are copied once into a small buffer that stays in the L2 cache,
 with zeros where the padding is and with the columns sorted by phase, so that neighbouring outputs always read
 neighbouring numbers. Then `micro.dot_tile` runs over it with a table of tap offsets; kernel size, dilation and stride
-are nothing but other numbers in that table. No im2col matrix exists at any time.
+are nothing but other numbers in that table. No im2col matrix exists, unless it is tiny: see `unfold`.
 
 Blocks depend on the shapes alone, never on the number of threads, and their sums are added in a fixed order: so the
 results are the same bits on any number of threads.
@@ -40,10 +40,11 @@ from .conv_parallel import pads_before
 from .jit import jit, parallel, part_of
 from .memory import empty
 from .micro import MACHINE, dot_tile, inner_tile, lanes
+from .rows import copy_row
+from .unfold import channels_outside, few_pixels, multiply_unfolded, unfolded
 
 BLOCK_BYTES = 192 * 1024  # of input rows in a block: a part of a usual L2 cache
 BLOCKS = 8  # cut at least so many blocks where there are rows enough, so that threads are evenly busy
-FEW = 640  # outputs of a batch
 SEGMENT = 512  # pixels of dy that `weights` takes at a time: a tile's dy then stays in the L1 cache
 ITEMS = 8  # `weights` cuts its work into so many, and adds up at most so many sums, in a fixed order
 
@@ -111,22 +112,9 @@ def fill_block(buffer, x, n, row0, plan):
             for i in range(plan.buffer_rows):
                 row = (row0 + i) * sh + plan.first_row + plan.phases[f, 0]
                 if 0 <= row < H and start < stop:
-                    copy(buffer[p + start : p + stop], flat[((n * C + c) * H + row) * W + left + start * sw :], sw)
+                    x0 = ((n * C + c) * H + row) * W + left + start * sw
+                    copy_row(buffer[p + start :], 1, flat[x0:], sw, stop - start)
                 p += plan.pitch
-
-
-@jit
-def copy(to, source, step):
-    """to[i] = source[i*step]. An index that starts at 0 needs no check for being negative, so vectors can be used."""
-    if step == 1:
-        for i in range(len(to)):
-            to[i] = source[i]
-    elif step == 2:  # a number that the compiler knows can be vectors, too
-        for i in range(len(to)):
-            to[i] = source[2 * i]
-    else:
-        for i in range(len(to)):
-            to[i] = source[step * i]
 
 
 # ------------------------------------------------------------------ gather: forward and backward-input
@@ -248,7 +236,7 @@ def weights_block(partial, dy, x, n, row0, rows, first, last, plan):
     for o in range(O):
         for i in range(rows):
             start = ((n * O + o) * H + row0 + i) * W
-            copy(dys[o * pixels + i * plan.pitch : o * pixels + i * plan.pitch + W], gradients[start : start + W], 1)
+            copy_row(dys[o * pixels + i * plan.pitch :], 1, gradients[start:], 1, W)
     for p in range(0, pixels, SEGMENT):
         vectors = min(SEGMENT, pixels - p) // plan.lanes
         for g in range(groups):
@@ -272,60 +260,6 @@ def channel_sums(sums, dy, share):
         sums[o] = total
 
 
-# ------------------------------------------------------------------ few pixels
-
-
-def few_pixels(images, rows, cols, groups):
-    """Whether there are so few outputs that rows of tiles would be mostly margins: then rung 3's matrix is small."""
-    return 0 < images * rows * cols <= FEW and groups == 1
-
-
-def unfolded(x, kernel, stride, before, dilation, size, pixels_first=False):
-    """(K, N*rows*cols): for each tap (channel, row, column of the kernel) what it meets in all outputs; or transposed.
-
-    before: rows of padding above and columns on the left.
-    """
-    taps, pixels = x.shape[1] * kernel[0] * kernel[1], len(x) * size[0] * size[1]
-    matrix = empty((pixels, taps) if pixels_first else (taps, pixels), x.dtype)
-    steps = (1, taps) if pixels_first else (pixels, 1)
-    unfold(matrix.reshape(-1), plain(x), steps, kernel, size, pair(stride), before, pair(dilation))
-    return matrix
-
-
-@parallel
-def unfold(matrix, x, steps, kernel, size, stride, before, dilation, share):
-    N, C, H, W = x.shape
-    for item in part_of(C * kernel[0], share):
-        c, r = item // kernel[0], item % kernel[0]
-        for s in range(kernel[1]):
-            to = (item * kernel[1] + s) * steps[0]
-            for n in range(N):
-                for i in range(size[0]):
-                    row = i * stride[0] + r * dilation[0] - before[0]
-                    for j in range(size[1]):
-                        col, value = j * stride[1] + s * dilation[1] - before[1], x.dtype.type(0)
-                        if 0 <= row < H and 0 <= col < W:
-                            value = x[n, c, row, col]
-                        matrix[to] = value
-                        to += steps[1]
-
-
-def channels_outside(a):
-    """(N, C, H, W) as (C, N*H*W)."""
-    return np.ascontiguousarray(a.swapaxes(0, 1)).reshape(a.shape[1], -1)
-
-
-def multiply_unfolded(y_shape, x, packed, kernel, stride, before, dilation, floor):
-    """A convolution as one matrix product, like rung 3. packed: of `pack_weights`."""
-    (N, O, rows, cols), (weights, bias) = y_shape, packed
-    y = empty((O, N, rows, cols), x.dtype)
-    matrix = unfolded(x, kernel, stride, before, dilation, (rows, cols))
-    products.mix_packed(y.reshape(1, O, -1), matrix[None], weights.reshape(-1), bias[0, :O], floor)
-    result = empty(y_shape, x.dtype)
-    result[...] = y.swapaxes(0, 1)
-    return result
-
-
 # ------------------------------------------------------------------ the ops
 
 
@@ -337,14 +271,20 @@ def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
     return convolve(x, w, b, stride, padding, dilation, groups, 0)
 
 
-def convolve(x, w, b, stride, padding, dilation, groups, floor):
-    """max(conv(x, w) + b, floor)."""
-    dtype = same_dtype(x=x, w=w, b=b)
+def checked(x, w, b, stride, padding, dilation, groups):
+    """The shape of y; an error if the arrays do not belong together."""
+    same_dtype(x=x, w=w, b=b)
     check_rank("x", x, 4, "(N, C, H, W)")
     check_rank("w", w, 4, "(O, C/groups, kH, kW)")
     y_shape = conv2d_output_shape(x.shape, w.shape, stride, padding, dilation, groups)
     if b is not None:
         check_shape("b", b, (len(w),))
+    return y_shape
+
+
+def convolve(x, w, b, stride, padding, dilation, groups, floor):
+    """max(conv(x, w) + b, floor)."""
+    y_shape = checked(x, w, b, stride, padding, dilation, groups)
     if is_pointwise(w.shape, stride, padding, groups):
         return products.pointwise(x, w[:, :, 0, 0], b, floor)
     if len(w) == groups:  # one output for each group: nothing to share in registers
@@ -353,10 +293,10 @@ def convolve(x, w, b, stride, padding, dilation, groups, floor):
     packed = pack_weights(w, b, groups, range(w.shape[2]), range(w.shape[3]))
     if few_pixels(len(x), *y_shape[2:], groups):
         return multiply_unfolded(y_shape, x, packed, w.shape[2:], stride, pads_before(padding), dilation, floor)
-    y = empty(y_shape, dtype)
+    y = empty(y_shape, x.dtype)
     places = tap_places(w.shape, padding, dilation)
-    plan = make_plan(x.shape[1], groups, *places, pair(stride), y.shape[2:], dtype)
-    gather(y, plain(x), *packed, dtype.type(floor), (0, 0, 1, 1), y.shape[2], plan)
+    plan = make_plan(x.shape[1], groups, *places, pair(stride), y.shape[2:], x.dtype)
+    gather(y, plain(x), *packed, x.dtype.type(floor), (0, 0, 1, 1), y.shape[2], plan)
     return y
 
 
@@ -407,7 +347,7 @@ def conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups):
         dw = empty(w_shape, dtype)
         products.mix(dw.reshape(1, len(dw), -1), matrix[None], channels_outside(dy))
         return dw
-    if w_shape[0] <= 2 * groups:  # one or two outputs in a group would leave most lanes empty
+    if w_shape[0] == groups:  # one output for each group: nothing to share in registers
         return conv_parallel.conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
     plan = make_plan(x.shape[1], groups, *tap_places(w_shape, padding, dilation), pair(stride), dy.shape[2:], dtype)
     tiles = len(plan.offsets) // IS

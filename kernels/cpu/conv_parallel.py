@@ -11,7 +11,8 @@ import numpy as np
 from ..shapes import check_rank, check_shape, conv2d_output_shape, pads, pair, same_dtype
 from .activation import relu_forward
 from .arrays import plain
-from .jit import jit, parallel, part_of
+from .jit import parallel, part_of
+from .rows import add_row, row_product
 
 
 def conv2d_forward(x, w, b, stride, padding, dilation, groups):
@@ -137,33 +138,3 @@ def pads_before(padding):
     """The rows of padding above and the columns on the left."""
     (top, _), (left, _) = pads(padding)
     return top, left
-
-
-@jit
-def add_row(out, out_step, source, step, weight, count):
-    """out[j*out_step] += weight * source[j*step]. Indices that start at 0 need no check for being negative."""
-    if out_step == 1 and step == 1:
-        for j in range(count):
-            out[j] += weight * source[j]
-    elif out_step == 1 and step == 2:  # the most common one; a number that the compiler knows can be vectors, too
-        for j in range(count):
-            out[j] += weight * source[2 * j]
-    elif out_step == 2 and step == 1:
-        for j in range(count):
-            out[2 * j] += weight * source[j]
-    else:
-        for j in range(count):
-            out[j * out_step] += weight * source[j * step]
-
-
-@jit
-def row_product(dy, source, step):
-    """The sum of dy[j] * source[j*step]."""
-    total = dy.dtype.type(0)
-    if step == 1:
-        for j in range(len(dy)):
-            total += dy[j] * source[j]
-    else:
-        for j in range(len(dy)):
-            total += dy[j] * source[j * step]
-    return total

@@ -10,9 +10,9 @@ from ..errors import ShapeError
 from ..reference.pool import avg_pool_divisor, check_switches
 from ..shapes import check_rank, check_shape, pair, pool2d_output_shape, same_dtype
 from .arrays import plain
-from .conv_parallel import add_row
 from .jit import jit, parallel, part_of
 from .memory import empty
+from .rows import add_row
 
 
 def max_pool2d_forward(x, kernel, stride, padding, dilation, ceil_mode):
@@ -62,8 +62,8 @@ def bits(a):
 def max_of_four(y, argmax, x, rows, W, infinity, largest, share):
     """The pool that nearly every net uses: 2x2, without overlap. y and x as `bits`.
 
-    Integers, because to choose among numbers the compiler makes jumps for floating ones, which the processor can't
-    foresee, where vectors do not fit: that took 20 ns for each output.
+    Integers, because where vectors do not fit the compiler chooses among floating numbers by jumps, which the processor
+    can't foresee.
     """
     cols = W // 2
     for plane in part_of(len(y), share):

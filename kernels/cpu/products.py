@@ -21,6 +21,7 @@ from .arrays import plain
 from .jit import jit, parallel, part_of
 from .memory import empty
 from .micro import MACHINE, dot_tile, inner_tile, lanes
+from .rows import copy_row
 
 (R, V), (IR, IS) = MACHINE.pixels_tile, MACHINE.inner_tile
 dot, inner = dot_tile(R, V), inner_tile(IR, IS)
@@ -104,9 +105,8 @@ def mix_chunk(y, x, n, start, w, bias, floor, offsets, size, L):
 def copy_rows(to, x, x0, x_step, rows, some, step, multiple):
     """to[r*step + p] = x[x0 + r*x_step + p] for p < some, zeros up to the next multiple."""
     for r in range(rows):
-        source, line = x[x0 + r * x_step : x0 + r * x_step + some], to[r * step : (r + 1) * step]
-        for p in range(len(source)):
-            line[p] = source[p]
+        line = to[r * step : (r + 1) * step]
+        copy_row(line, 1, x[x0 + r * x_step :], 1, some)
         for p in range(some, -(-some // multiple) * multiple):
             line[p] = 0
 
@@ -230,13 +230,7 @@ def scatter_patches(y, z, share):
             for a in range(kH):
                 line = y[item, i, a]
                 for b in range(kW):
-                    values, to = z[item, a, b, i], line[b:]
-                    if kW == 2:  # a number that the compiler knows lets it use vectors
-                        for j in range(w):
-                            to[2 * j] = values[j]
-                    else:
-                        for j in range(w):
-                            to[kW * j] = values[j]
+                    copy_row(line[b:], kW, z[item, a, b, i], 1, w)
 
 
 def take_patches(y, kernel):
@@ -255,10 +249,4 @@ def gather_patches(z, y, share):
             for a in range(kH):
                 line = y[item, i, a]
                 for b in range(kW):
-                    to, values = z[item, a, b, i], line[b:]
-                    if kW == 2:
-                        for j in range(w):
-                            to[j] = values[2 * j]
-                    else:
-                        for j in range(w):
-                            to[j] = values[kW * j]
+                    copy_row(z[item, a, b, i], 1, line[b:], kW, w)

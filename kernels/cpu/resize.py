@@ -14,9 +14,9 @@ from ..errors import ShapeError
 from ..reference.resize import bilinear_source, nearest_source, nearest_sources
 from ..shapes import check_rank, check_shape, check_size, same_dtype
 from .arrays import plain
-from .conv_parallel import add_row
 from .jit import jit, parallel, part_of
 from .memory import empty
+from .rows import add_row
 
 BLOCK = 32  # output rows that one thread takes at a time
 GENERAL = -1.0  # in place of the weight that a neighbour has in twofold enlarging: any other resizing

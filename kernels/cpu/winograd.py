@@ -21,10 +21,12 @@ import numpy as np
 from ..shapes import check_rank, check_shape, conv2d_output_shape, pads, pair, same_dtype
 from . import conv
 from .arrays import plain
+from .conv_parallel import pads_before
 from .jit import jit, parallel, part_of
 from .memory import empty
 from .micro import MACHINE, dot_tile, inner_tile, lanes
 from .products import packed, rounded
+from .rows import copy_row
 from .winograd_tiles import STEP, TERMS, TILE, A, B, G, tiles_in, tiles_out
 
 (R, V), (IR, IS) = MACHINE.pixels_tile, MACHINE.inner_tile
@@ -74,20 +76,14 @@ def make_grid(images, rows, cols, channels, least, wanted, dtype):
 
 
 @jit
-def fill(lines, count, x, x0, H, W, row, left, plan):
+def fill(lines, count, x, x0, H, W, row, left, grid):
     """Copy rows row, row + 1, ... of the plane of x at x0 to the buffer, `left` columns in; zeros above and below."""
     for r in range(count):
-        start, source = r * plan.line + left, x0 + (row + r) * W
+        start, source = r * grid.line + left, x0 + (row + r) * W
         if 0 <= row + r < H:
-            copy(lines[start : start + W], x[source : source + W])
+            copy_row(lines[start:], 1, x[source:], 1, W)
         else:
             lines[start : start + W] = 0
-
-
-@jit
-def copy(to, source):
-    for j in range(len(to)):
-        to[j] = source[j]
 
 
 @jit
@@ -143,7 +139,7 @@ def transform_output(y, m, m_step, shape, bias, floor, first, last, lines, grid)
             start += grid.tiles
             y0 = ((n * O + o) * rows + i * STEP) * cols
             for r in range(min(STEP, rows - i * STEP)):
-                copy(y[y0 + r * cols : y0 + (r + 1) * cols], lines[r * grid.line : r * grid.line + cols])
+                copy_row(y[y0 + r * cols :], 1, lines[r * grid.line :], 1, cols)
 
 
 # ------------------------------------------------------------------ forward and backward-input
@@ -151,13 +147,15 @@ def transform_output(y, m, m_step, shape, bias, floor, first, last, lines, grid)
 
 @parallel
 def forward(y, x, u, bias, floor, corner, offsets, grid, share):
+    """y = max(Aᵀ (U * V) A + bias, floor), block by block; corner: rows and columns of padding before the picture."""
     for block in part_of(-(-grid.strips // grid.per_block), share):
-        first = np.int64(block) * grid.per_block
+        first = block * grid.per_block
         forward_block(y, x, u, bias, floor, corner, offsets, first, min(grid.strips, first + grid.per_block), grid)
 
 
 @jit
 def forward_block(y, x, u, bias, floor, corner, offsets, first, last, grid):
+    """The strips first, ..., last - 1, from V by way of M to y."""
     C, (tiles, terms, size) = x.shape[1], u.shape
     v_step, m_step = C * grid.pitch + SLACK, tiles * R * grid.pitch + SLACK
     v, m = np.empty(TERMS * v_step, x.dtype), np.empty(TERMS * m_step, x.dtype)
@@ -318,17 +316,11 @@ def conv2d_relu_forward(x, w, b, stride, padding, dilation, groups):
 
 def convolve(x, w, b, stride, padding, dilation, groups, floor):
     """max(conv(x, w) + b, floor)."""
-    dtype = same_dtype(x=x, w=w, b=b)
-    check_rank("x", x, 4, "(N, C, H, W)")
-    check_rank("w", w, 4, "(O, C/groups, kH, kW)")
-    shape = conv2d_output_shape(x.shape, w.shape, stride, padding, dilation, groups)
+    shape = conv.checked(x, w, b, stride, padding, dilation, groups)
     if not (possible(w.shape, stride, padding, dilation, groups) and pays(w.shape, len(x), *shape[2:])):
         return conv.convolve(x, w, b, stride, padding, dilation, groups, floor)
-    if b is not None:
-        check_shape("b", b, (len(w),))
-    y = empty(shape, dtype)
-    (top, _), (left, _) = pads(padding)
-    multiply(y, plain(x), w, b, (top, left), floor)
+    y = empty(shape, x.dtype)
+    multiply(y, plain(x), w, b, pads_before(padding), floor)
     return y
 
 
@@ -339,7 +331,7 @@ def conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups):
     if not (possible(w.shape, stride, padding, dilation, groups) and pays(w.shape, len(dy), *x_shape[2:])):
         return conv.conv2d_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
     dx = empty(x_shape, dtype)
-    (top, _), (left, _) = pads(padding)
+    top, left = pads_before(padding)
     multiply(dx, plain(dy), w, None, (2 - top, 2 - left), -np.inf, rotated=True)
     return dx
 
@@ -350,5 +342,4 @@ def conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups):
     check_shape("dy", dy, conv2d_output_shape(x.shape, w_shape, stride, padding, dilation, groups))
     if not (possible(w_shape, stride, padding, dilation, groups) and pays(w_shape, len(dy), *dy.shape[2:], FEWEST)):
         return conv.conv2d_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
-    (top, _), (left, _) = pads(padding)
-    return weight_gradient(plain(dy), plain(x), (top, left))
+    return weight_gradient(plain(dy), plain(x), pads_before(padding))

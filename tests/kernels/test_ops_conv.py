@@ -10,8 +10,7 @@ from op_cases import batches, close, drawn, pairs, torch_gradients
 
 import kernels
 from kernels import ShapeError
-from kernels.cpu import conv as micro_rung
-from kernels.cpu import winograd
+from kernels.cpu import unfold, winograd
 from kernels.reference import conv_loops
 from kernels.shapes import conv2d_output_shape, conv_transpose2d_output_shape
 
@@ -30,7 +29,7 @@ def ops(request):
         if conv == "winograd":
             patch.setattr(winograd, "pays", lambda w_shape, images, *sizes: images > 0)
         if conv == "micro":
-            patch.setattr(micro_rung, "FEW", 0)
+            patch.setattr(unfold, "FEW", 0)
         yield table
 
 
