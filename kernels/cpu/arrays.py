@@ -15,6 +15,12 @@ def plain(array):
     return copy
 
 
+def planes(a):
+    """(N, C, H, W) as (N*C, H, W)."""
+    N, C, H, W = a.shape
+    return a.reshape(N * C, H, W)
+
+
 def images(*arrays):
     """Yield the arrays in plain form, all at once or, where that would take a copy, one image of each after the other.
 

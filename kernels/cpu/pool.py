@@ -9,10 +9,11 @@ import numpy as np
 from ..errors import ShapeError
 from ..reference.pool import avg_pool_divisor, check_switches
 from ..shapes import check_rank, check_shape, pair, pool2d_output_shape, same_dtype
-from .arrays import plain
+from .arrays import plain, planes
 from .jit import jit, parallel, part_of
 from .memory import empty
 from .rows import add_row
+from .twofold import gather, spread
 
 
 def max_pool2d_forward(x, kernel, stride, padding, dilation, ceil_mode):
@@ -25,7 +26,7 @@ def max_pool2d_forward(x, kernel, stride, padding, dilation, ceil_mode):
     if (kH, kW) == pair(stride) == (2, 2) and padding == (0, 0) and pair(dilation) == (1, 1) and not ceil_mode:
         integer = np.dtype(f"i{dtype.itemsize}").type
         infinity, largest = dtype.type(np.inf).view(integer), np.iinfo(integer).max
-        max_of_four(bits(y), planes(argmax), bits(x), y.shape[2], x.shape[3], infinity, integer(largest))
+        max_of_four(bits(y), flat_planes(argmax), bits(x), y.shape[2], x.shape[3], infinity, integer(largest))
     else:
         max_of_windows(y, argmax, x, (kH, kW), pair(stride), padding, pair(dilation))
     return y, argmax
@@ -55,7 +56,7 @@ def max_of_windows(y, argmax, x, kernel, stride, padding, dilation, share):
 
 def bits(a):
     """(planes, pixels) of an array, its numbers as integers of the same size."""
-    return planes(a).view(f"i{a.itemsize}")
+    return flat_planes(a).view(f"i{a.itemsize}")
 
 
 @parallel
@@ -99,7 +100,7 @@ def max_pool2d_backward(dy, argmax, x_shape):
     check_shape("dy", dy, argmax.shape)
     check_shape("dy", dy, (*x_shape[:2], *dy.shape[2:]))
     dx = empty(x_shape, dtype)
-    give_to_winners(planes(dx), planes(plain(dy)), planes(plain(argmax)))
+    give_to_winners(flat_planes(dx), flat_planes(plain(dy)), flat_planes(plain(argmax)))
     return dx
 
 
@@ -120,7 +121,7 @@ def max_unpool2d_forward(x, argmax, y_shape):
         raise ShapeError(f"x has shape {x.shape}, expected {(N, C)} images and channels, as in y {tuple(y_shape)}")
     check_switches(argmax, H, W)
     y = empty(y_shape, dtype)
-    put(planes(y), planes(plain(x)), planes(plain(argmax)))
+    put(flat_planes(y), flat_planes(plain(x)), flat_planes(plain(argmax)))
     return y
 
 
@@ -139,7 +140,7 @@ def max_unpool2d_backward(dy, argmax):
     check_shape("dy", dy, (*argmax.shape[:2], *dy.shape[2:]))
     check_switches(argmax, *dy.shape[2:])
     dx = empty(argmax.shape, dtype)
-    take(planes(dx), planes(plain(dy)), planes(plain(argmax)))
+    take(flat_planes(dx), flat_planes(plain(dy)), flat_planes(plain(argmax)))
     return dx
 
 
@@ -154,16 +155,25 @@ def take(dx, dy, argmax, share):
             taken[place] = True
 
 
-def planes(a):
+def flat_planes(a):
     """(N, C, H, W) as (N*C, H*W)."""
     N, C, H, W = a.shape
     return a.reshape(N * C, H * W)
+
+
+def halves(x_shape, kernel, stride, padding):
+    """Whether the windows are 2x2 and cut an image into equal parts: each pixel then belongs to just one."""
+    even = x_shape[2] % 2 == x_shape[3] % 2 == 0
+    return even and pair(kernel) == pair(stride) == (2, 2) and pair(padding, minimum=0) == (0, 0)
 
 
 def avg_pool2d_forward(x, kernel, stride, padding, ceil_mode, count_include_pad):
     dtype = same_dtype(x=x)
     check_rank("x", x, 4, "(N, C, H, W)")
     y = empty(pool2d_output_shape(x.shape, kernel, stride, padding, 1, ceil_mode), dtype)
+    if halves(x.shape, kernel, stride, padding):
+        gather(planes(y), planes(plain(x)), dtype.type(0.25))
+        return y
     scale = 1 / avg_pool_divisor(x.shape, y.shape, kernel, stride, padding, count_include_pad)
     mean_of_windows(y, plain(x), scale.astype(dtype), pair(kernel), pair(stride), pair(padding, minimum=0))
     return y
@@ -196,6 +206,9 @@ def avg_pool2d_backward(dy, x_shape, kernel, stride, padding, ceil_mode, count_i
     dtype = same_dtype(dy=dy)
     check_shape("dy", dy, pool2d_output_shape(x_shape, kernel, stride, padding, 1, ceil_mode))
     dx = empty(x_shape, dtype)
+    if halves(x_shape, kernel, stride, padding):
+        spread(planes(dx), planes(plain(dy)), dtype.type(0.25))
+        return dx
     scale = 1 / avg_pool_divisor(x_shape, dy.shape, kernel, stride, padding, count_include_pad)
     share_out(dx, plain(dy), scale.astype(dtype), pair(kernel), pair(stride), pair(padding, minimum=0))
     return dx

@@ -13,13 +13,13 @@ import numpy as np
 from ..errors import ShapeError
 from ..reference.resize import bilinear_source, nearest_source, nearest_sources
 from ..shapes import check_rank, check_shape, check_size, same_dtype
-from .arrays import plain
+from .arrays import plain, planes
 from .jit import jit, parallel, part_of
 from .memory import empty
 from .rows import add_row
+from .twofold import blend, gather, spread, unblend
 
 BLOCK = 32  # output rows that one thread takes at a time
-GENERAL = -1.0  # in place of the weight that a neighbour has in twofold enlarging: any other resizing
 
 
 class Matrix(NamedTuple):
@@ -36,15 +36,18 @@ def upsample_nearest2d_forward(x, size, scale):
     nearest_sources(x, size, scale)  # for its checks
     rows, cols = check_size(size)
     H, W = x.shape[2:]
-    side = 0.0 if twofold((H, W), (rows, cols), scale) else GENERAL
-    return resized(x, nearest(H, rows, scale[0], x.dtype), nearest(W, cols, scale[1], x.dtype), side)
+    if twofold((H, W), (rows, cols), scale):
+        return resized(spread, x, (rows, cols), x.dtype.type(1))
+    return resized(resize, x, (rows, cols), *nearest(H, rows, scale[0], x.dtype), *nearest(W, cols, scale[1], x.dtype))
 
 
 def upsample_nearest2d_backward(dy, x_shape, scale):
     dtype = check_gradient(dy, x_shape)
     (rows, cols), (H, W) = dy.shape[2:], x_shape[2:]
-    side = 0.0 if twofold((H, W), (rows, cols), scale) else GENERAL
-    return resized(dy, nearest(H, rows, scale[0], dtype, True), nearest(W, cols, scale[1], dtype, True), side)
+    if twofold((H, W), (rows, cols), scale):
+        return resized(gather, dy, (H, W), dtype.type(1))
+    matrices = *nearest(H, rows, scale[0], dtype, True), *nearest(W, cols, scale[1], dtype, True)
+    return resized(resize, dy, (H, W), *matrices)
 
 
 def upsample_bilinear2d_forward(x, size, scale, align_corners):
@@ -53,21 +56,23 @@ def upsample_bilinear2d_forward(x, size, scale, align_corners):
     (rows, cols), (H, W) = check_size(size), x.shape[2:]
     if 0 in (H, W):
         raise ShapeError(f"x has shape {x.shape}: there is nothing to resize")
+    if twofold((H, W), (rows, cols), scale) and not align_corners:
+        return resized(blend, x, (rows, cols))
     along = functools.partial(bilinear, dtype=dtype, align_corners=bool(align_corners))
-    side = 0.25 if twofold((H, W), (rows, cols), scale) and not align_corners else GENERAL
-    return resized(x, along(H, rows, scale[0]), along(W, cols, scale[1]), side)
+    return resized(resize, x, (rows, cols), *along(H, rows, scale[0]), *along(W, cols, scale[1]))
 
 
 def upsample_bilinear2d_backward(dy, x_shape, scale, align_corners):
     dtype = check_gradient(dy, x_shape)
     (rows, cols), (H, W) = dy.shape[2:], x_shape[2:]
+    if twofold((H, W), (rows, cols), scale) and not align_corners:
+        return resized(unblend, dy, (H, W))
     along = functools.partial(bilinear, dtype=dtype, align_corners=bool(align_corners), backward=True)
-    side = 0.25 if twofold((H, W), (rows, cols), scale) and not align_corners else GENERAL
-    return resized(dy, along(H, rows, scale[0]), along(W, cols, scale[1]), side)
+    return resized(resize, dy, (H, W), *along(H, rows, scale[0]), *along(W, cols, scale[1]))
 
 
 def twofold(size, enlarged, scale):
-    """Whether both axes are doubled, as nearly all nets do; then columns need no table of indices."""
+    """Whether both axes are doubled."""
     return enlarged == (2 * size[0], 2 * size[1]) and tuple(scale) == (0.5, 0.5)
 
 
@@ -118,16 +123,15 @@ def transposed(matrix, size):
 # ------------------------------------------------------------------ the kernel
 
 
-def resized(x, rows, cols, side):
-    """rows @ x @ cols.T in each plane."""
-    N, C, H, W = x.shape
-    y = empty((N, C, rows.index.shape[1], cols.index.shape[1]), x.dtype)
-    resize(y.reshape(N * C, *y.shape[2:]), plain(x).reshape(N * C, H, W), *rows, *cols, x.dtype.type(side))
+def resized(kernel, x, size, *arguments):
+    """What `kernel` makes of the planes of x: an array (N, C, *size)."""
+    y = empty((*x.shape[:2], *size), x.dtype)
+    kernel(planes(y), planes(plain(x)), *arguments)
     return y
 
 
 @parallel
-def resize(y, x, row_index, row_weight, col_index, col_weight, side, share):
+def resize(y, x, row_index, row_weight, col_index, col_weight, share):
     """y[i, j] = sum over k, l of row_weight[k, i] * col_weight[l, j] * x[row_index[k, i], col_index[l, j]].
 
     Columns are resized where there are fewer rows, in x or in y; rows are added whole, on vectors.
@@ -139,25 +143,25 @@ def resize(y, x, row_index, row_weight, col_index, col_weight, side, share):
         plane, first = item // blocks, item % blocks * BLOCK
         last = min(rows, first + BLOCK)
         if rows >= H:
-            enlarge_rows(y[plane], x[plane], first, last, row_index, row_weight, col_index, col_weight, side)
+            enlarge_rows(y[plane], x[plane], first, last, row_index, row_weight, col_index, col_weight)
         else:
-            reduce_rows(y[plane], x[plane], first, last, row_index, row_weight, col_index, col_weight, side)
+            reduce_rows(y[plane], x[plane], first, last, row_index, row_weight, col_index, col_weight)
 
 
 @jit
-def enlarge_rows(y, x, first, last, row_index, row_weight, col_index, col_weight, side):
+def enlarge_rows(y, x, first, last, row_index, row_weight, col_index, col_weight):
     H, W = x.shape
     lowest, highest = H, -1  # the rows of x that these rows of y are made of
     for i in range(first, last):
         for k in range(len(row_index)):
             if row_index[k, i] < H:
                 lowest, highest = min(lowest, row_index[k, i]), max(highest, row_index[k, i])
-    wide, line = np.zeros((max(0, highest - lowest + 1), y.shape[1]), x.dtype), np.zeros(W + 2, x.dtype)
+    wide, line = np.zeros((max(0, highest - lowest + 1), y.shape[1]), x.dtype), np.zeros(W + 1, x.dtype)
     one = x.dtype.type(1)
     for row in range(len(wide)):
         line[:] = 0
-        add_row(line[1:], 1, x[lowest + row], 1, one, W)
-        resize_row(wide[row], line, col_index, col_weight, side, True)
+        add_row(line, 1, x[lowest + row], 1, one, W)
+        resize_row(wide[row], line, col_index, col_weight)
     for i in range(first, last):
         out = y[i]
         out[:] = 0
@@ -167,45 +171,22 @@ def enlarge_rows(y, x, first, last, row_index, row_weight, col_index, col_weight
 
 
 @jit
-def reduce_rows(y, x, first, last, row_index, row_weight, col_index, col_weight, side):
+def reduce_rows(y, x, first, last, row_index, row_weight, col_index, col_weight):
     H, W = x.shape
-    line = np.zeros(W + 2, x.dtype)
+    line = np.zeros(W + 1, x.dtype)
     for i in range(first, last):
         line[:] = 0
         for k in range(len(row_index)):
             if row_index[k, i] < H:
-                add_row(line[1:], 1, x[row_index[k, i]], 1, row_weight[k, i], W)
-        resize_row(y[i], line, col_index, col_weight, side, False)
+                add_row(line, 1, x[row_index[k, i]], 1, row_weight[k, i], W)
+        resize_row(y[i], line, col_index, col_weight)
 
 
 @jit
-def resize_row(out, line, col_index, col_weight, side, enlarge):
-    """out[j] = sum over l of col_weight[l, j] * line[1 + col_index[l, j]]. An index of no term leads to a 0 at the end.
-
-    Twofold: y[2q] = side*x[q-1] + middle*x[q], y[2q+1] = middle*x[q] + side*x[q+1], or backward the same transposed.
-    The pixel beyond the end is the last one again.
-    """
-    middle = 1 - side
-    if side >= 0:
-        line[0], line[-1] = line[1], line[-2]
-    if side == 0 and enlarge:
-        for q in range(len(out) // 2):
-            out[2 * q] = line[q + 1]
-            out[2 * q + 1] = line[q + 1]
-    elif side == 0:
-        for q in range(len(out)):
-            out[q] = line[2 * q + 1] + line[2 * q + 2]
-    elif side > 0 and enlarge:
-        for q in range(len(out) // 2):
-            out[2 * q] = side * line[q] + middle * line[q + 1]
-            out[2 * q + 1] = middle * line[q + 1] + side * line[q + 2]
-    elif side > 0:
-        for q in range(len(out)):
-            out[q] = middle * (line[2 * q + 1] + line[2 * q + 2]) + side * (line[2 * q] + line[2 * q + 3])
-    else:
-        out[:] = 0
-        places = line[1:]
-        for l in range(len(col_index)):
-            index, weight = col_index[l], col_weight[l]
-            for j in range(len(out)):
-                out[j] += weight[j] * places[index[j]]
+def resize_row(out, line, col_index, col_weight):
+    """out[j] = sum over l of col_weight[l, j] * line[col_index[l, j]]; the index of no term leads to a 0 at the end."""
+    out[:] = 0
+    for l in range(len(col_index)):
+        index, weight = col_index[l], col_weight[l]
+        for j in range(len(out)):
+            out[j] += weight[j] * line[index[j]]

@@ -78,40 +78,60 @@ def probabilities(losses, p, scores, target, ignored, own, any_class, share):
 def chunk_of_probabilities(losses, p, scores, target, start, stop, ignored, own, any_class):
     """The largest score of a pixel is taken off all its scores, which changes nothing, and no exp can overflow:
 
-    p[c] = exp(x[c] - peak) / total, -log p[c] = log(total) + peak - x[c], total = sum over c of exp(x[c] - peak).
+    p[c] = exp(x[c] - peak) / total, -log p[c] = log(total) - (x[c] - peak), total = sum over c of exp(x[c] - peak).
     """
     size, every = stop - start, 0.0
-    peak, total, smooth = np.empty(size, scores.dtype), np.empty(size, scores.dtype), np.empty(size)
+    label, weight = np.empty(size, np.int32), np.empty(size)
+    label_of_each(label, weight, target[start:stop], ignored, own)
+    peak, higher, total = np.empty(size, scores.dtype), np.empty(size, scores.dtype), np.empty(size, scores.dtype)
+    picked, smooth = np.empty(size, scores.dtype), np.empty(size)
+    zero, one = scores.dtype.type(0), scores.dtype.type(1)
     for i in range(size):  # loops, not np.zeros or .sum(): Numba compiles them in a fraction of the time
-        peak[i], total[i], smooth[i] = scores[0, start + i], 0, 0
-    for c in range(len(scores)):
+        peak[i], total[i], picked[i], smooth[i] = scores[0, start + i], 0, 0, 0
+    for c in range(1, len(scores)):
         x = scores[c, start:stop]
-        every += any_class[c]
         for i in range(size):
-            peak[i] = x[i] if x[i] > peak[i] else peak[i]
+            score, highest = x[i], peak[i]  # read before the choice, so that the choice needs no branch
+            higher[i] = score if score > highest else highest
+        peak, higher = higher, peak  # into one and the same array the compiler would write only what is new, slowly
     for c in range(len(scores)):
-        x, y = scores[c, start:stop], p[c, start:stop]
+        x, y, this = scores[c, start:stop], p[c, start:stop], np.int32(c)
+        every += any_class[c]
         for i in range(size):
             y[i] = exp(x[i] - peak[i])
         for i in range(size):
             total[i] += y[i]
+        for i in range(size):
+            below = x[i] - peak[i]
+            picked[i] += below if label[i] == this else zero
         if any_class[c] != 0:  # where a share is 0 nothing is added, also where -log p is infinite: 0 * inf is NaN
             for i in range(size):
                 smooth[i] += any_class[c] * (peak[i] - x[i])
+    log_total, part = higher, peak  # arrays that are no longer needed
+    for i in range(size):
+        log_total[i] = log(total[i])
+    for i in range(size):
+        part[i] = one / total[i]
     for c in range(len(scores)):
         y = p[c, start:stop]
         for i in range(size):
-            y[i] /= total[i]
-    for i in range(size):
-        total[i] = log(total[i])
-    for i in range(size):
-        t, loss = target[start + i], 0.0  # in float64: the two large numbers below must cancel before the rest is added
-        if t != ignored:
-            if own[t] != 0:
-                loss += own[t] * (total[i] + (np.float64(peak[i]) - scores[t, start + i]))
-            if every != 0:
-                loss += every * total[i] + smooth[i]
-        losses[start + i] = loss
+            y[i] *= part[i]
+    for i in range(size):  # in float64: with label smoothing large numbers must cancel
+        loss = weight[i] * (log_total[i] - np.float64(picked[i]))
+        losses[start + i] = loss if weight[i] != 0 else 0.0
+    if every != 0:
+        for i in range(size):
+            losses[start + i] += every * log_total[i] + smooth[i] if label[i] >= 0 else 0.0
+
+
+@jit
+def label_of_each(label, weight, target, ignored, own):
+    """label = target, weight = own[target]; -1 and 0 where the target is `ignored`."""
+    for i in range(len(label)):
+        label[i] = np.int32(-1) if target[i] == ignored else np.int32(target[i])
+    for i in range(len(label)):
+        share = own[max(label[i], 0)]  # read before the choice, so that the choice needs no branch
+        weight[i] = 0.0 if label[i] < 0 else share
 
 
 def exp(x):
@@ -193,21 +213,17 @@ def gradient(dscores, dlosses, p, target, ignored, own, any_class, share):
 
 @jit
 def chunk_of_gradient(dscores, dlosses, p, target, start, stop, ignored, own, any_class):
-    size, every = stop - start, 0.0
+    size, every, zero = stop - start, 0.0, p.dtype.type(0)
     for c in range(len(p)):
         every += any_class[c]
-    valid, sum_of_q = np.empty(size, np.bool_), np.empty(size, p.dtype)
+    label, sum_of_q = np.empty(size, np.int32), np.empty(size, p.dtype)
+    label_of_each(label, sum_of_q, target[start:stop], ignored, own)
     for i in range(size):
-        t = target[start + i]
-        valid[i] = t != ignored
-        sum_of_q[i] = every + own[t] if valid[i] else 0.0
+        sum_of_q[i] += every
     dloss = dlosses[start:stop]
     for c in range(len(p)):
-        y, dx, part = p[c, start:stop], dscores[c, start:stop], p.dtype.type(any_class[c])
+        y, dx, this = p[c, start:stop], dscores[c, start:stop], np.int32(c)
+        part, whole = p.dtype.type(any_class[c]), p.dtype.type(any_class[c] + own[c])
         for i in range(size):
-            gradient = dloss[i] * (y[i] * sum_of_q[i] - part)
-            dx[i] = gradient if valid[i] else p.dtype.type(0)
-    for i in range(size):  # and once more where c is the label
-        t = target[start + i]
-        if t != ignored:
-            dscores[t, start + i] = dloss[i] * (p[t, start + i] * sum_of_q[i] - any_class[t] - own[t])
+            gradient = dloss[i] * (y[i] * sum_of_q[i] - (whole if label[i] == this else part))
+            dx[i] = gradient if label[i] >= 0 else zero

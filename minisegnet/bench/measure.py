@@ -15,7 +15,7 @@ import kernels
 
 FULL = {"rounds": 7, "seconds": 0.3}  # for `alternate`: turns for everybody, and about how long they take in all
 QUICK = {"rounds": 3, "seconds": 0.06}
-SETTLED = 0.05  # seconds: a call that takes longer does not notice what ran before it
+WARM_UP = 0.02  # seconds: the threads of libgomp, which PyTorch uses, wait awake for more than 10 ms
 LONGEST = 20.0  # seconds for all turns of one row: something that takes long gets fewer of them
 
 
@@ -26,12 +26,21 @@ def duration(call):
     return time.perf_counter() - start
 
 
+def warm_up(call):
+    """Call for WARM_UP seconds, at least once."""
+    end = time.perf_counter() + WARM_UP
+    call()
+    while time.perf_counter() < end:
+        call()
+
+
 def alternate(calls, rounds, seconds):
     """{name: [seconds of each timed call]} for several contenders {name: call} that take turns.
 
     In every round each of them has its turn, so a machine that gets slower or faster does so for all alike, and only
-    the ratio of two medians of one run means anything. Unless calls are long, a turn is several of them, and its first
-    is not counted, because it finds the caches full of another's data and another's threads still waiting for work.
+    the ratio of two medians of one run means anything. A turn begins with calls that are not counted, for at least
+    WARM_UP seconds: they bring the contender's data into the caches and its threads to the cores, and meanwhile the
+    threads of the one before fall asleep, which in OpenMP wait awake for more work.
     Each contender is called once beforehand, to compile and to choose its algorithms.
 
     >>> times = alternate({"a": lambda: sum(range(99)), "b": lambda: sum(range(9))}, rounds=3, seconds=0.01)
@@ -43,15 +52,15 @@ def alternate(calls, rounds, seconds):
         call()
         expected[name] = max(1e-7, duration(call))
     turn = seconds / rounds / len(calls)
-    repeats = {name: min(1000, max(2 if t < SETTLED else 1, int(turn / t))) for name, t in expected.items()}
+    repeats = {name: min(1000, max(1, int(turn / t))) for name, t in expected.items()}
     rounds = max(1, min(rounds, int(LONGEST / sum(expected.values()))))
     times = {name: [] for name in calls}
     with no_garbage_collection():
         for number in range(rounds):
             # there and back, so that nobody always comes after the same one
             for name in list(calls) if number % 2 == 0 else reversed(calls):
-                took = [duration(calls[name]) for _ in range(repeats[name])]
-                times[name] += took[1:] or took
+                warm_up(calls[name])
+                times[name] += [duration(calls[name]) for _ in range(repeats[name])]
     return times
 
 
