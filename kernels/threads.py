@@ -17,7 +17,7 @@ import os
 import threading
 from queue import SimpleQueue
 
-SHARES = 3  # shares for each thread: more even out better, each costs some microseconds
+SHARES = 4  # shares for each thread: more even out better, each costs some microseconds
 
 
 class Job:

@@ -114,8 +114,7 @@ class Pool:
             Owner = self.owners[size]
             buffer = Owner.waiting.pop()
         except LookupError:
-            what = f"of shape {tuple(shape)}, {dtype}: {nbytes / 2**20:,.1f} MiB"
-            Owner, buffer = self.larger(size) or self.fresh(size, what)
+            Owner, buffer = self.larger(size) or self.fresh(size, shape, dtype)
         owner = Owner.from_address(buffer.address)
         owner.buffer = buffer
         return np.ndarray(shape, dtype, owner)
@@ -129,8 +128,9 @@ class Pool:
                     return Owner, Owner.waiting.pop()
         return None
 
-    def fresh(self, size, what):
-        """A new buffer, for which others may have to go, and the class of its owners; `what` is for an error's text."""
+    def fresh(self, size, shape, dtype):
+        """A new buffer, for which others may have to go, and the class of its owners; the rest is for an error's text.
+        """
         self.peak = max(self.peak, self.in_use() + size)
         self.discard(sum(self.made) + size - self.peak - max(self.peak // 4, self.spare))
         try:
@@ -140,7 +140,8 @@ class Pool:
             try:
                 buffer = new_buffer(size)
             except MemoryError:
-                raise MemoryError(f"no memory for an array {what}; use a smaller batch, image or net") from None
+                what = f"an array of shape {tuple(shape)}, {dtype}: {size / 2**20:,.1f} MiB"
+                raise MemoryError(f"no memory for {what}; use a smaller batch, image or net") from None
         self.made.append(size)
         if size not in self.owners:
             self.owners.setdefault(size, owner_class(size))
