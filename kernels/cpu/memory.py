@@ -129,8 +129,7 @@ class Pool:
         return None
 
     def fresh(self, size, shape, dtype):
-        """A new buffer, for which others may have to go, and the class of its owners; the rest is for an error's text.
-        """
+        """A new buffer, for which others may have to go, and the class of its owners; shape and dtype: for an error."""
         self.peak = max(self.peak, self.in_use() + size)
         self.discard(sum(self.made) + size - self.peak - max(self.peak // 4, self.spare))
         try:

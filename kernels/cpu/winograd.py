@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..shapes import check_rank, check_shape, conv2d_output_shape, pads, pair, same_dtype
+from ..threads import get_num_threads
 from . import conv
 from .arrays import plain
 from .conv_parallel import pads_before
@@ -30,7 +31,7 @@ from .rows import copy_row
 from .winograd_tiles import STEP, TERMS, TILE, A, B, G, tiles_in, tiles_out
 
 (R, V), (IR, IS) = MACHINE.pixels_tile, MACHINE.inner_tile
-dot, inner = dot_tile(R, V), inner_tile(IR, IS)
+dot, dot_two, inner = dot_tile(R, V), dot_tile(R, 2), inner_tile(IR, IS)
 input_tiles, gradient_tiles = tiles_in(B), tiles_in(A)
 
 BLOCK_NUMBERS = 256 * 1024  # terms of a block should not be more numbers than this: about an L2 cache
@@ -38,6 +39,7 @@ BLOCKS = 8  # to be cut at least, where there are tiles enough
 TILES, LEAST = 120, 96  # tiles that a block should have, and that one of backward-weight must have: its sums are long
 FEWEST = 32  # tiles from which on it pays
 CHUNK, PARTS = 64, 8  # backward-weight: outputs of an item, and items to cut at least, where there are blocks enough
+FUSED_CHUNK = 16  # outputs of an item where there is one block: its dU stays in the cache until it has become dw
 SLACK = 16  # numbers behind each of the 36 terms: micro-kernels write whole vectors, and no stride is a power of two
 GG = np.kron(G, G)  # (36, 9): U as a matrix product with the nine weights
 
@@ -49,7 +51,7 @@ class Grid(NamedTuple):
     strips_per_image: int
     tiles: int  # in a strip
     per_block: int  # strips in a block
-    pitch: int  # tiles of a block, rounded up to what the micro-kernels take at once
+    pitch: int  # tiles of a block, rounded up to what the micro-kernels write at most
     line: int  # columns of a buffer for the rows of a strip
     lanes: int
 
@@ -58,17 +60,16 @@ class Grid(NamedTuple):
 def make_grid(images, rows, cols, channels, least, wanted, dtype):
     """The Grid for outputs of rows x cols, with `channels` kept at once and about `wanted` tiles in a block."""
     L = lanes(dtype)
-    multiple = V * L
     strips_per_image, tiles = -(-rows // STEP), -(-cols // STEP)
     strips = images * strips_per_image
     even = -(-strips * tiles // BLOCKS)  # so many that all threads have their share
     most = max(least, min(BLOCK_NUMBERS // (TERMS * channels), wanted, even), tiles)
-    fullest = min(range(min(most // tiles, strips), 0, -1), key=lambda s: rounded(s * tiles, multiple) / (s * tiles))
+    fullest = min(range(min(most // tiles, strips), 0, -1), key=lambda s: rounded(s * tiles, L) / (s * tiles))
     blocks = -(-strips // fullest)
     if blocks > 1 and strips * tiles < blocks * least:
         blocks -= 1
     per_block = -(-strips // blocks)  # as even as can be
-    pitch, line = rounded(per_block * tiles, multiple), STEP * (rounded(tiles, L) + 1)
+    pitch, line = rounded(per_block * tiles, 2 * L), STEP * (rounded(tiles, L) + 1)
     return Grid(strips, strips_per_image, tiles, per_block, pitch, line, L)
 
 
@@ -127,11 +128,11 @@ def clear(v, v_step, start, stop):
 
 
 @jit
-def transform_output(y, m, m_step, shape, bias, floor, first, last, lines, grid):
-    """y = max(Aᵀ M A + bias, floor) for the strips first, first + 1, ..."""
+def transform_output(y, m, m_step, shape, o0, count, bias, floor, first, last, lines, grid):
+    """y = max(Aᵀ M A + bias, floor) of `count` channels from o0 on, for the strips first, first + 1, ..."""
     O, rows, cols = shape
-    for o in range(O):
-        start = o * grid.pitch
+    for o in range(o0, o0 + count):
+        start = (o - o0) * grid.pitch
         for q in range(first, last):
             n, i = q // grid.strips_per_image, q % grid.strips_per_image
             for j in range(0, grid.tiles, grid.lanes):
@@ -146,30 +147,51 @@ def transform_output(y, m, m_step, shape, bias, floor, first, last, lines, grid)
 
 
 @parallel
-def forward(y, x, u, bias, floor, corner, offsets, grid, share):
-    """y = max(Aᵀ (U * V) A + bias, floor), block by block; corner: rows and columns of padding before the picture."""
-    for block in part_of(-(-grid.strips // grid.per_block), share):
-        first = block * grid.per_block
-        forward_block(y, x, u, bias, floor, corner, offsets, first, min(grid.strips, first + grid.per_block), grid)
+def forward(y, x, u, bias, floor, corner, offsets, chunks, grid, share):
+    """y = max(Aᵀ (U * V) A + bias, floor), block by block and with the outputs in chunks.
+
+    corner: rows and columns of padding before the picture.
+    """
+    tiles = len(u)
+    for item in part_of(-(-grid.strips // grid.per_block) * chunks, share):
+        block, chunk = item // chunks, item % chunks
+        first, low, high = block * grid.per_block, chunk * tiles // chunks, (chunk + 1) * tiles // chunks
+        last = min(grid.strips, first + grid.per_block)
+        forward_block(y, x, u[low:high], bias, floor, corner, offsets, low * R, first, last, grid)
 
 
 @jit
-def forward_block(y, x, u, bias, floor, corner, offsets, first, last, grid):
-    """The strips first, ..., last - 1, from V by way of M to y."""
+def forward_block(y, x, u, bias, floor, corner, offsets, o0, first, last, grid):
+    """The strips first, ..., last - 1, from V by way of M to y; outputs from o0 on, as many as U has."""
     C, (tiles, terms, size) = x.shape[1], u.shape
     v_step, m_step = C * grid.pitch + SLACK, tiles * R * grid.pitch + SLACK
     v, m = np.empty(TERMS * v_step, x.dtype), np.empty(TERMS * m_step, x.dtype)
     lines, zeros, lowest = np.zeros(TILE * grid.line, x.dtype), np.zeros(R, x.dtype), x.dtype.type(-np.inf)
     transform_input(v, v_step, x.reshape(x.size), x.shape[1:], corner, first, last, lines, grid)
-    w = u.reshape(u.size)
-    some = (last - first) * grid.tiles
+    w, vectors = u.reshape(u.size), -(-(last - first) * grid.tiles // grid.lanes)
     for e in range(TERMS):
         for tile in range(tiles):
-            w0 = (tile * terms + e) * size
-            for t in range(0, some, V * grid.lanes):
-                m0 = e * m_step + tile * R * grid.pitch + t
-                dot(m, m0, grid.pitch, w, w0, v, e * v_step + t, grid.lanes, offsets, C, zeros, 0, lowest)
-    transform_output(y.reshape(y.size), m, m_step, y.shape[1:], bias, floor, first, last, lines, grid)
+            w0, m0, v0 = (tile * terms + e) * size, e * m_step + tile * R * grid.pitch, e * v_step
+            left = vectors
+            while left > 0:  # V vectors at once, or two, so that none is left over
+                if left >= V and left != V + 1:
+                    dot(m, m0, grid.pitch, w, w0, v, v0, grid.lanes, offsets, C, zeros, 0, lowest)
+                    step = V
+                else:
+                    dot_two(m, m0, grid.pitch, w, w0, v, v0, grid.lanes, offsets, C, zeros, 0, lowest)
+                    step = 2
+                m0, v0, left = m0 + step * grid.lanes, v0 + step * grid.lanes, left - step
+    count = min(tiles * R, y.shape[1] - o0)
+    transform_output(y.reshape(y.size), m, m_step, y.shape[1:], o0, count, bias, floor, first, last, lines, grid)
+
+
+def even_chunks(blocks, most):
+    """Into how many chunks to cut each block's work so that all threads get the same, if blocks are few."""
+    threads = get_num_threads()
+    for chunks in range(1, most):
+        if blocks * chunks % threads == 0 or blocks * chunks >= 4 * threads:
+            return chunks
+    return most
 
 
 @parallel
@@ -209,80 +231,100 @@ def multiply(y, x, w, bias, padding, floor, rotated=False):
     u = empty((-(-O // R), rounded(TERMS, R), rounded(x.shape[1] * R, V * L)), dtype)
     transform_weights(u, plain(w).reshape(*w.shape[:2], 9), rotated, packed_matrix(dtype), L)
     bias = np.zeros(O, dtype) if bias is None else plain(bias)
-    forward(y, x, u, bias, dtype.type(floor), padding, np.arange(x.shape[1]) * grid.pitch, grid)
+    chunks = even_chunks(-(-grid.strips // grid.per_block), len(u))
+    forward(y, x, u, bias, dtype.type(floor), padding, np.arange(x.shape[1]) * grid.pitch, chunks, grid)
 
 
 # ------------------------------------------------------------------ backward-weight
 
 
 @parallel
-def weights(partial, dy, x, corner, chunk, offsets, grid, share):
-    """partial[k, e, ...] = sum over the tiles of part k of V * Z; an item takes `chunk` tiles of outputs."""
-    parts, chunks = len(partial), -(-partial.shape[2] // chunk)
-    blocks = -(-grid.strips // grid.per_block)
+def weights(dw, partial, dy, x, corner, cut, offsets, matrix, terms, grid, share):
+    """dw, or where the tiles are summed in several parts, the dU of each part and each chunk of outputs.
+
+    dU of a part = sum over its tiles of V * Z. cut: tiles of outputs in a chunk, chunks, and numbers of dU[e, o, ...]
+    for a tile of outputs.
+    """
+    (chunk, chunks, size), parts, tiles_c = cut, len(partial), -(-x.shape[1] // IR)
+    blocks, numbers = -(-grid.strips // grid.per_block), TERMS * chunk * size
+    v_step, z_step = tiles_c * IR * grid.pitch + SLACK, chunk * IS * grid.pitch + SLACK
+    v, z = np.empty(TERMS * v_step, x.dtype), np.empty(TERMS * z_step, x.dtype)
+    lines, scratch, present = np.empty(TILE * grid.line, x.dtype), np.empty(numbers if parts == 1 else 0, x.dtype), -1
     for item in part_of(parts * chunks, share):
-        part, o = item // chunks, item % chunks * chunk
+        part, o0 = item // chunks, item % chunks * chunk * IS
+        du = scratch if parts == 1 else partial[part, item % chunks]
+        du[:] = 0
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             first = block * grid.per_block
             last = min(grid.strips, first + grid.per_block)
-            weights_block(partial[part], dy, x, corner, o, min(chunk, partial.shape[2] - o), first, last, offsets, grid)
+            if block != present:
+                lines[:] = 0
+                transform_input(v, v_step, x.reshape(x.size), x.shape[1:], corner, first, last, lines, grid)
+                present = block
+            lines[:] = 0
+            count = min(chunk * IS, dy.shape[1] - o0)
+            transform_gradient(z, z_step, dy.reshape(dy.size), dy.shape[1:], o0, count, first, last, lines, grid)
+            tiles, vectors = (tiles_c, -(-count // IS)), -(-(last - first) * grid.tiles // grid.lanes)
+            add_products(du, (chunk, size), v, v_step, z, z_step, tiles, vectors, offsets, grid.pitch)
+        if parts == 1:
+            for tile in range(-(-min(chunk * IS, dy.shape[1] - o0) // IS)):
+                weights_of_tile(dw, o0 + tile * IS, du, tile * size, size, matrix, terms, grid.lanes)
 
 
 @jit
-def weights_block(du, dy, x, corner, o0, count, first, last, offsets, grid):
-    tiles_o, size = du.shape[1:]
-    tiles_c = -(-x.shape[1] // IR)
-    v_step, z_step = tiles_c * IR * grid.pitch + SLACK, count * IS * grid.pitch + SLACK
-    v, z = np.empty(TERMS * v_step, x.dtype), np.empty(TERMS * z_step, x.dtype)
-    lines = np.zeros(TILE * grid.line, x.dtype)
-    transform_input(v, v_step, x.reshape(x.size), x.shape[1:], corner, first, last, lines, grid)
-    lines[:] = 0
-    channels = min(count * IS, dy.shape[1] - o0 * IS)
-    transform_gradient(z, z_step, dy.reshape(dy.size), dy.shape[1:], o0 * IS, channels, first, last, lines, grid)
-    flat, vectors = du.reshape(du.size), -(-(last - first) * grid.tiles // grid.lanes)
+def add_products(du, steps, v, v_step, z, z_step, tiles, vectors, offsets, pitch):
+    """du[e, o, c] += V * Z of one block: the sums over `vectors` of tiles, for tiles of inputs and of outputs."""
     for e in range(TERMS):
-        for c in range(tiles_c):  # the inputs of a tile stay in the L1 cache, the outputs pass by
-            v0 = e * v_step + c * IR * grid.pitch
-            for o in range(count):
-                place = (e * tiles_o + o0 + o) * size + c * IR * IS
-                inner(flat, place, v, v0, grid.pitch, z, e * z_step, offsets, o * IS, vectors)
+        for c in range(tiles[0]):  # the inputs of a tile stay in the L1 cache, the outputs pass by
+            v0 = e * v_step + c * IR * pitch
+            for o in range(tiles[1]):
+                place = (e * steps[0] + o) * steps[1] + c * IR * IS
+                inner(du, place, v, v0, pitch, z, e * z_step, offsets, o * IS, vectors)
 
 
 @parallel
-def gather_weights(dw, partial, matrix, L, share):
-    """dw[o, c] = Gᵀ dU G, with dU the sum of all parts."""
-    parts, terms, tiles_o, size = partial.shape
+def gather_weights(dw, partial, chunk, matrix, terms, L, share):
+    """dw = Gᵀ dU G, with dU the sum of all parts."""
+    size = partial.shape[2] // (TERMS * chunk)
+    for tile in part_of(-(-len(dw) // IS), share):
+        du0 = tile // chunk * partial.shape[2] + tile % chunk * size
+        weights_of_tile(dw, tile * IS, partial.reshape(partial.size), du0, size, matrix, terms, L)
+
+
+@jit
+def weights_of_tile(dw, o0, du, du0, size, matrix, terms, L):
+    """dw[o, c] = Gᵀ dU G for IS outputs o from o0 on. terms: where each term of dU lies, from du0 on."""
     O, C, _ = dw.shape
-    rows, du, flat = len(matrix) // (parts * terms), partial.reshape(partial.size), dw.reshape(dw.size)
-    for tile in part_of(tiles_o, share):
-        g, offsets = np.empty(rows * size, dw.dtype), np.arange(parts * terms) * (tiles_o * size)
-        zeros, lowest = np.zeros(R, dw.dtype), dw.dtype.type(-np.inf)
-        for k in range(0, rows, R):
-            for p in range(0, size, V * L):
-                m0, du0 = k * parts * terms, tile * size + p
-                dot(g, k * size + p, size, matrix, m0, du, du0, L, offsets, parts * terms, zeros, 0, lowest)
-        for s in range(min(IS, O - tile * IS)):
-            to = (tile * IS + s) * C * 9
-            for c in range(C):
-                start = c // IR * (IR * IS) + c % IR * IS + s
-                for k in range(9):
-                    flat[to] = g[start + k * size]
-                    to += 1
+    rows, flat = len(matrix) // len(terms), dw.reshape(dw.size)
+    g, zeros, lowest = np.empty(rows * size, dw.dtype), np.zeros(R, dw.dtype), dw.dtype.type(-np.inf)
+    for k in range(0, rows, R):
+        for p in range(0, size, V * L):
+            dot(g, k * size + p, size, matrix, k * len(terms), du, du0 + p, L, terms, len(terms), zeros, 0, lowest)
+    for s in range(min(IS, O - o0)):
+        to = (o0 + s) * C * 9
+        for c in range(C):
+            start = c // IR * (IR * IS) + c % IR * IS + s
+            for k in range(9):
+                flat[to] = g[start + k * size]
+                to += 1
 
 
 def weight_gradient(dy, x, padding):
     """dw of a 3x3 convolution with stride 1."""
     O, C, dtype = dy.shape[1], x.shape[1], x.dtype
-    L, tiles_o, tiles_c = lanes(dtype), -(-O // IS), -(-C // IR)
-    chunk = min(tiles_o, CHUNK // IS)
-    chunks = -(-tiles_o // chunk)
-    grid = make_grid(len(x), *dy.shape[2:], tiles_c * IR + chunk * IS, LEAST, TILES, dtype)
-    parts = min(-(-grid.strips // grid.per_block), -(-PARTS // chunks))
-    partial = empty((parts, TERMS, tiles_o, rounded(tiles_c * IR * IS, V * L)), dtype)
-    partial[...] = 0
-    weights(partial, dy, x, padding, chunk, np.arange(chunk * IS) * grid.pitch, grid)
-    dw = empty((O, C, 9), dtype)
-    gather_weights(dw, partial, packed_matrix(dtype, parts), L)
+    L, tiles_o, inputs = lanes(dtype), -(-O // IS), rounded(C, IR)
+    grid = make_grid(len(x), *dy.shape[2:], inputs + min(CHUNK, tiles_o * IS), LEAST, TILES, dtype)
+    blocks = -(-grid.strips // grid.per_block)
+    chunk = min(tiles_o, (FUSED_CHUNK if blocks == 1 else CHUNK) // IS)
+    chunks, size = -(-tiles_o // chunk), rounded(inputs * IS, V * L)
+    parts = min(blocks, -(-PARTS // chunks))
+    partial = empty((parts, chunks if parts > 1 else 0, TERMS * chunk * size), dtype)
+    dw, matrix = empty((O, C, 9), dtype), packed_matrix(dtype, parts)
+    terms = (np.arange(parts)[:, None] * (chunks * TERMS) + np.arange(TERMS)).ravel() * (chunk * size)
+    offsets = np.arange(chunk * IS) * grid.pitch
+    weights(dw, partial, dy, x, padding, (chunk, chunks, size), offsets, matrix, terms, grid)
+    if parts > 1:
+        gather_weights(dw, partial, chunk, matrix, terms, L)
     return dw.reshape(O, C, 3, 3)
 
 
