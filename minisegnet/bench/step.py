@@ -65,9 +65,9 @@ def our_step(model):
     criterion, optimiser = losses.CrossEntropyLoss(), optim.Adam(net.parameters(), LEARNING_RATE)
 
     def step():
+        net.zero_grad()  # before forward, as PyTorch's: the gradients' memory serves it in the meantime
         scores, saved = net.forward(x)
         loss, loss_saved = criterion.forward(scores, target)
-        net.zero_grad()
         net.backward(criterion.backward(loss_saved), saved)
         optimiser.step()
         return loss
