@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import sys
 import time
 
@@ -20,7 +21,8 @@ def jit(function=None, **options):
     """@njit with the options that all kernels share; `@jit` or `@jit(inline="always")`."""
     if function is None:
         return functools.partial(jit, **options)
-    compiled = numba.njit(function, fastmath=FAST, error_model="numpy", nogil=True, **options)
+    common = {"fastmath": FAST, "error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}  # C never calls them
+    compiled = numba.njit(function, **common, **options)
     compiled._cache = KernelCache(function)  # what cache=True does, with Numba's own
     return compiled
 
@@ -52,8 +54,12 @@ def part_of(count, share):
     return range(part * count // parts, (part + 1) * count // parts)
 
 
-class Announcement(event.Listener):
-    """Says once what the wait is for, when compiling kernels has taken a second in sum."""
+class Compiling(event.Listener):
+    """While a kernel is compiled: says once what the wait is for, when that has taken a second in sum.
+
+    Python's collector of reference cycles waits meanwhile. Numba makes millions of objects that live until the kernel
+    is done, and looking through them again and again takes an eighth of the time.
+    """
 
     TEXT = (
         "minisegnet: compiling kernels (first run): the loops of every kind of layer become code for this processor, "
@@ -66,7 +72,8 @@ class Announcement(event.Listener):
     def on_start(self, event):
         if self.depth or event.data["dispatcher"].py_func.__module__.startswith(f"{__package__}."):
             if not self.depth:
-                self.start = time.perf_counter()
+                self.start, self.collecting = time.perf_counter(), gc.isenabled()
+                gc.disable()
             self.depth += 1  # Numba compiles what a kernel calls within the kernel, and one kernel at a time
             self.look_at_the_clock()
 
@@ -76,6 +83,8 @@ class Announcement(event.Listener):
             self.depth -= 1
             if not self.depth:
                 self.before += time.perf_counter() - self.start
+                if self.collecting:
+                    gc.enable()
 
     def look_at_the_clock(self):
         if not self.said and self.before + time.perf_counter() - self.start > 1:
@@ -85,4 +94,4 @@ class Announcement(event.Listener):
                 sys.stderr.flush()
 
 
-event.register("numba:compile", Announcement())
+event.register("numba:compile", Compiling())
