@@ -57,21 +57,22 @@ def clock(monkeypatch):
 def test_long_calls_take_turns_there_and_back(clock):
     calls = {"a": clock.call("a", 0.25), "b": clock.call("b", 0.5)}
     times = measure.alternate(calls, rounds=3, seconds=1.0)
-    assert clock.calls == ["a", "a", "b", "b", *"ab", *"ba", *"ab"]  # first each twice, to compile and to find out
+    # first each twice, to compile and to find out; then turns of two, the first of them to warm up
+    assert clock.calls == [*"aabb", *"aabb", *"bbaa", *"aabb"]
     assert times == {"a": [0.25] * 3, "b": [0.5] * 3}
 
 
-def test_the_first_of_several_short_calls_is_not_counted(clock):
-    slow_at_first = clock.call("a", 1.0, 0.125, *[4.0, 0.125, 0.25, 0.125] * 2)
+def test_what_a_turn_begins_with_is_not_counted(clock):
+    slow_at_first = clock.call("a", 1.0, 0.125, *[4.0, 0.125, 0.25, 0.125, 0.5] * 2)
     times = measure.alternate({"a": slow_at_first, "b": clock.call("b", 0.125)}, rounds=2, seconds=2.0)
-    assert times["a"] == [0.125, 0.25, 0.125] * 2  # turns of four calls, each beginning with one of 4 s
-    assert times["b"] == [0.125] * 6
+    assert times["a"] == [0.125, 0.25, 0.125, 0.5] * 2  # turns of four calls, after one of 4 s
+    assert times["b"] == [0.125] * 8
 
 
-def test_even_a_turn_that_is_over_gets_a_second_call_if_calls_are_short(clock):
-    times = measure.alternate({"a": clock.call("a", 0.03125)}, rounds=2, seconds=0.0)
-    assert len(clock.calls) == 2 + 2 * 2
-    assert times == {"a": [0.03125] * 2}
+def test_short_calls_warm_up_until_the_others_threads_sleep(clock):
+    times = measure.alternate({"a": clock.call("a", 0.0078125)}, rounds=2, seconds=0.0)
+    assert len(clock.calls) == 2 + 2 * (3 + 1)  # 3 calls take more than WARM_UP
+    assert times == {"a": [0.0078125] * 2}
 
 
 def test_very_long_calls_get_fewer_turns(clock):
