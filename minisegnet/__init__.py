@@ -8,6 +8,8 @@
 ((1, 8, 4, 4), (1, 3, 4, 4))
 """
 
+import importlib
+
 import kernels
 
 if getattr(kernels, "OWNER", None) != "minisegnet":
@@ -45,3 +47,12 @@ __all__ = [
     "set_num_threads",
     "watch",
 ]
+
+LATER = ("bench", "checkpoint", "class_weights", "data", "gradcheck", "metrics", "pictures", "train")
+
+
+def __getattr__(name):
+    """Modules that take other libraries to do their work are loaded when they are first used."""
+    if name in LATER:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

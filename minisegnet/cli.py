@@ -1,17 +1,37 @@
-"""The command line: `minisegnet COMMAND`, or `python -m minisegnet COMMAND`."""
+"""The command line: `minisegnet COMMAND`, or `python -m minisegnet COMMAND`.
+
+Exit codes: 0 done; 1 something is wrong, and a message on stderr says what; 2 wrong arguments; 128 + n stopped by
+signal n, so 130 after Ctrl-C.
+"""
 
 import argparse
+import os
 import sys
 
-from kernels import CONV_RUNGS, available
-
 from ._version import __version__
+from .commands import bench, data, demo, eval, info, predict, prune, train
 
 
 def main(arguments=None):
     """Run one command; returns the exit code."""
     options = parser().parse_args(arguments)
-    return options.run(options)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("\nminisegnet: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, ValueError, MemoryError) as error:
+        print(f"minisegnet {options.command}: {error or type(error).__name__}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        number = getattr(error, "signal", None)
+        if number is None and not getattr(error, "expected", False):
+            raise
+        print(f"minisegnet {options.command}: {error}", file=sys.stderr)
+        return 1 if number is None else 128 + number
 
 
 def parser():
@@ -20,112 +40,7 @@ def parser():
         prog="minisegnet", description="Learn backpropagation by watching it learn to segment images."
     )
     top.add_argument("--version", action="version", version=f"minisegnet {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    demo = commands.add_parser(
-        "demo",
-        help="train a small U-Net on generated pictures, in less than a minute",
-        description="Checks the gradients of a small U-Net, trains it on pictures generated in code, prints the "
-        "falling loss and writes two pictures. Needs no data and opens no window.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    demo.add_argument("--steps", type=positive, default=500, help="training steps")
-    demo.add_argument("--width", type=positive, default=8, help="channels of the first level")
-    demo.add_argument("--seed", type=natural, default=0, help="seed of the pictures and the initial weights")
-    demo.add_argument(
-        "--out",
-        default="minisegnet-demo",
-        metavar="FOLDER",
-        help="where the pictures go; earlier ones there are replaced",
-    )
-    demo.set_defaults(run=run_demo)
-    add_bench(commands)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for command in (demo, train, eval, predict, data, prune, bench, info):
+        command.add(commands)
     return top
-
-
-def add_bench(commands):
-    """`bench ops` and `bench step`."""
-    bench = commands.add_parser(
-        "bench",
-        help="measure how fast ops and training steps are, beside PyTorch's if it is installed",
-        description="Measures how fast this package is on this machine. Where PyTorch is installed, it computes the "
-        "same in turns with us, in one run: only such ratios can be relied on, and only if the machine has nothing "
-        "else to do meanwhile (the report says so if it has).",
-    )
-    kinds = bench.add_subparsers(title="what to measure", metavar="WHAT", dest="bench", required=True)
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--json",
-        nargs="?",
-        const="-",
-        metavar="FILE",
-        help="write everything as JSON to FILE (replaced if it exists), or without FILE print it instead of the tables",
-    )
-    common.add_argument("--backend", choices=available(), default="cpu", help="what computes (default: cpu)")
-    common.add_argument(
-        "--rung", choices=CONV_RUNGS, help="take the convolutions from one rung of the ladder (default: the backend's)"
-    )
-    common.add_argument(
-        "--threads", type=positive, metavar="N", help="threads, ours and PyTorch's (default: one for each core)"
-    )
-    common.add_argument(
-        "--only",
-        metavar="PATTERN",
-        help="only rows with this in their name; * stands for anything: --only 'conv*backward'",
-    )
-    common.add_argument("--quick", action="store_true", help="fewer rows and repetitions: about half a minute")
-    common.set_defaults(run=run_bench, plot=None)
-    ops = kinds.add_parser(
-        "ops",
-        parents=[common],
-        help="each hot op at the sizes of a U-Net",
-        description="Measures each hot op, at the sizes that it has in a U-Net of width 16: time, GFLOP/s, GB/s, how "
-        "near it comes to what this machine can do at best, PyTorch's times in both memory layouts, and the ratio of "
-        "its better one to ours (above 1 we are faster). Takes about a minute, and more when kernels are compiled for "
-        "the first time. With --rung loops the maps are much smaller.",
-    )
-    ops.add_argument(
-        "--plot", metavar="FILE", help="draw a roofline picture too: a .png, .svg or .pdf (replaced if it exists)"
-    )
-    kinds.add_parser(
-        "step",
-        parents=[common],
-        help="one training step of each model",
-        description="Measures one training step (forward, loss, backward, Adam) of three models: a U-Net of width 16 "
-        "with and without BatchNorm, and a small classifier. Beside its time: the first step in a fresh process, the "
-        "peak of memory, and how much faster it is than the rungs in NumPy. PyTorch trains the same net on the same "
-        "batch from the same weights. Takes some minutes, since the NumPy rungs are slow.",
-    )
-
-
-def run_bench(options):
-    from .bench import command
-
-    return command.run(options)
-
-
-def run_demo(options):
-    from . import demo
-
-    try:
-        demo.run(options.steps, options.width, options.seed, options.out)
-    except OSError as error:
-        print(f"minisegnet demo: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def natural(text, least=0):
-    """A whole number of at least `least`, for argparse."""
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
-    if value < least:
-        raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
-    return value
-
-
-def positive(text):
-    """A whole number of at least 1, for argparse."""
-    return natural(text, 1)

@@ -1,6 +1,6 @@
 """`minisegnet demo`: a small U-Net, built by hand from the layers, learns to find shapes in generated pictures.
 
-It checks the net's gradients first, then trains for about half a minute, and writes two pictures. It needs
+It checks the net's gradients first, then trains for about a minute, and writes two pictures. It needs
 nothing but this package and opens no window.
 """
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import trange
 
-from . import layers, losses, optim, schedules
+from . import layers, losses, metrics, optim, pictures, schedules
 from .data import shapes
 from .gradcheck import gradcheck
 
-SIZE, BATCH = 48, 8
+SIZE, BATCH, PANEL = 48, 8, 4
 
 
 def block(in_channels, out_channels, rng):
@@ -55,8 +55,8 @@ def small_unet(classes, width, rng):
     )
 
 
-def run(steps=500, width=8, seed=0, out="minisegnet-demo"):
-    """The whole demo; returns the pixel accuracy on unseen pictures."""
+def run(steps=1000, width=8, seed=0, out="minisegnet-demo"):
+    """The whole demo; returns the mean IoU on unseen pictures."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     classes = len(shapes.CLASSES)
@@ -73,13 +73,16 @@ def run(steps=500, width=8, seed=0, out="minisegnet-demo"):
 
     images, masks = shapes.draw(64, SIZE, np.random.default_rng(seed + 2))
     predicted = net.eval()(images).argmax(axis=1)
-    accuracy, ious = score(predicted, masks, classes)
-    print(f"\n4. On {len(images)} pictures it has never seen: {accuracy:.1%} of the pixels right, IoU", end=" ")
-    print(", ".join(f"{name} {iou:.2f}" for name, iou in zip(shapes.CLASSES, ious, strict=True)))
-    draw_panel(images, masks, predicted, out / "prediction.png")
-    draw_curve(curve, out / "loss.png")
+    confusion = metrics.ConfusionMatrix(classes)
+    confusion.update(masks, predicted)
+    print(f"\n4. On {len(images)} pictures that it has never seen:\n\n{confusion.table(shapes.CLASSES)}")
+    shown = (255 * images[:PANEL].transpose(0, 2, 3, 1)).round().astype(np.uint8)
+    rows = list(zip(shown, masks[:PANEL], predicted[:PANEL], strict=True))
+    pictures.panel(rows, shapes.COLOURS, shapes.CLASSES, out / "prediction.png")
+    history = [{"step": i + 1, "train_loss": loss} for i, loss in enumerate(curve)]
+    pictures.curves(history, out / "loss.png", x="step")
     print(f"\nPictures: {out / 'prediction.png'} and {out / 'loss.png'}")
-    return accuracy
+    return confusion.mean_iou()
 
 
 def train(net, steps, rng):
@@ -101,51 +104,3 @@ def train(net, steps, rng):
             mean = np.mean(curve[-max(1, steps // 10) :])
             progress.write(f"   step {step + 1:4d}   loss {mean:.3f}   {time.perf_counter() - start:5.1f} s")
     return curve
-
-
-def score(predicted, masks, classes):
-    """(share of the pixels that are right, [intersection over union of each class])."""
-    ious = []
-    for c in range(classes):
-        both, either = (predicted == c) & (masks == c), (predicted == c) | (masks == c)
-        ious.append(both.sum() / max(1, either.sum()))
-    return (predicted == masks).mean(), ious
-
-
-def draw_panel(images, masks, predicted, path, count=6):
-    """A PNG with one column for each of `count` pictures: picture, truth, prediction, wrong pixels."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.6 * count, 6.6), layout="constrained")
-    axes = figure.subplots(4, count, squeeze=False)
-    for j in range(count):
-        wrong = np.where(predicted[j] == masks[j], 255, 0).astype(np.uint8)
-        rows = (images[j].transpose(1, 2, 0), shapes.COLOURS[masks[j]], shapes.COLOURS[predicted[j]], wrong)
-        for i, (name, picture) in enumerate(
-            zip(("picture", "truth", "prediction", "wrong (black)"), rows, strict=True)
-        ):
-            axes[i, j].imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes[i, j].set(xticks=[], yticks=[])
-            if j == 0:
-                axes[i, j].set_ylabel(name)
-    handles = [
-        axes[0, 0].plot([], [], "s", color=c / 255, label=n)[0]
-        for c, n in zip(shapes.COLOURS, shapes.CLASSES, strict=True)
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    figure.savefig(path, dpi=90)
-
-
-def draw_curve(curve, path):
-    """A PNG of the loss of every step and its running mean."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.subplots()
-    window = max(1, len(curve) // 20)
-    means = np.convolve(curve, np.ones(window) / window, mode="valid")
-    axes.plot(np.arange(1, len(curve) + 1), curve, color="0.75", label="each step")
-    axes.plot(np.arange(window, len(curve) + 1), means, color="tab:orange", label=f"mean of {window} steps")
-    axes.set(xlabel="step", ylabel="cross-entropy", ylim=(0, None), title="The loss falls")
-    axes.legend()
-    figure.savefig(path, dpi=90)

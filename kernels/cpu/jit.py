@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import os
 import sys
 import time
 
@@ -79,19 +80,30 @@ class Compiling(event.Listener):
 
     def on_end(self, event):
         if self.depth:
-            self.look_at_the_clock()
             self.depth -= 1
             if not self.depth:
-                self.before += time.perf_counter() - self.start
-                if self.collecting:
+                if self.collecting:  # before anything that an exception could keep from happening
                     gc.enable()
+                self.before += time.perf_counter() - self.start
+            self.look_at_the_clock()
+
+    def after_fork(self):
+        """In a forked process nothing is being compiled, even if another thread of the parent was at it."""
+        if self.depth:
+            self.depth = 0
+            if self.collecting:
+                gc.enable()
 
     def look_at_the_clock(self):
-        if not self.said and self.before + time.perf_counter() - self.start > 1:
+        running = time.perf_counter() - self.start if self.depth else 0
+        if not self.said and self.before + running > 1:
             self.said = True
             with contextlib.suppress(AttributeError, OSError, ValueError):  # no console, a broken pipe, a closed file
                 sys.stderr.write(self.TEXT + "\n")
                 sys.stderr.flush()
 
 
-event.register("numba:compile", Compiling())
+compiling = Compiling()
+event.register("numba:compile", compiling)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=compiling.after_fork)

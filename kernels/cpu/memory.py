@@ -139,7 +139,8 @@ class Pool:
             try:
                 buffer = new_buffer(size)
             except MemoryError:
-                what = f"an array of shape {tuple(shape)}, {dtype}: {size / 2**20:,.1f} MiB"
+                nbytes = math.prod(shape) * dtype.itemsize
+                what = f"an array of shape {tuple(shape)}, {dtype}: {nbytes / 2**20:,.1f} MiB"
                 raise MemoryError(f"no memory for {what}; use a smaller batch, image or net") from None
         self.made.append(size)
         if size not in self.owners:

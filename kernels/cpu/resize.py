@@ -1,6 +1,8 @@
-"""Upsampling: one kernel for nearest and bilinear, forward and backward; `fit2d` falls back to `reference`.
+"""Upsampling, nearest and bilinear, forward and backward; `fit2d` falls back to `reference`.
 
-All of them are sparse matrices along the rows and along the columns: every output is a weighted sum of a few inputs.
+Enlarging by two, which nearly all nets do, has kernels of its own (`twofold`). One kernel does all other sizes.
+
+These are sparse matrices along the rows and along the columns: every output is a weighted sum of a few inputs.
 Backward is the same with both matrices transposed, and as each of its outputs still gathers what belongs to it, no two
 threads ever write to one place.
 """

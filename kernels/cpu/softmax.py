@@ -116,7 +116,7 @@ def chunk_of_probabilities(losses, p, scores, target, start, stop, ignored, own,
         y = p[c, start:stop]
         for i in range(size):
             y[i] *= part[i]
-    for i in range(size):  # in float64: with label smoothing large numbers must cancel
+    for i in range(size):
         loss = weight[i] * (log_total[i] - np.float64(picked[i]))
         losses[start + i] = loss if weight[i] != 0 else 0.0
     if every != 0:

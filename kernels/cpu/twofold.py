@@ -52,7 +52,10 @@ def spread_row(y, x, weight):
 
 @parallel
 def blend(y, x, share):
-    """y[2i] = x[i-1]/4 + 3*x[i]/4, y[2i+1] = 3*x[i]/4 + x[i+1]/4 along both axes; beyond the edge is the edge again."""
+    """y[2i] = x[i-1]/4 + 3*x[i]/4, y[2i+1] = 3*x[i]/4 + x[i+1]/4 along both axes; beyond the edge is the edge again.
+
+    Only neighbours count: an infinite pixel further off does no harm, where the general formula has 0 * inf = NaN.
+    """
     H, W = x.shape[1:]
     near, far = x.dtype.type(0.75), x.dtype.type(0.25)
     line = np.empty(W + 2, x.dtype)  # a row and its two neighbours, blended, with an edge on both sides

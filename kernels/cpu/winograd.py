@@ -9,8 +9,8 @@ into blocks of tiles small enough that all their terms stay in the L2 cache:
 and M is transformed back into outputs. Backward-input is the same with the kernel rotated and its channels swapped.
 Backward-weight multiplies V with the transformed dy, Z[e, o, t], and sums over the tiles: dU[e, c, o].
 
-A strip is a row of tiles of one image. Blocks are whole strips; they depend on the shapes alone, so results do not
-depend on the number of threads.
+A strip is a row of tiles of one image. Blocks are whole strips; they depend on the shapes alone. Where there are few,
+outputs are cut into chunks too, as many as there are threads; that changes no sum, so results do not depend on it.
 """
 
 import functools
@@ -23,7 +23,7 @@ from ..threads import get_num_threads
 from . import conv
 from .arrays import plain
 from .conv_parallel import pads_before
-from .jit import jit, parallel, part_of
+from .jit import SMALL, jit, parallel, part_of
 from .memory import empty
 from .micro import MACHINE, dot_tile, inner_tile, lanes
 from .products import packed, rounded
@@ -40,7 +40,7 @@ TILES, LEAST = 120, 96  # tiles that a block should have, and that one of backwa
 FEWEST = 32  # tiles from which on it pays
 CHUNK, PARTS = 64, 8  # backward-weight: outputs of an item, and items to cut at least, where there are blocks enough
 FUSED_CHUNK = 16  # outputs of an item where there is one block: its dU stays in the cache until it has become dw
-SLACK = 16  # numbers behind each of the 36 terms: micro-kernels write whole vectors, and no stride is a power of two
+SLACK = 16  # numbers behind each of the 36 terms, so that most strides are no power of two: those share cache lines
 GG = np.kron(G, G)  # (36, 9): U as a matrix product with the nine weights
 
 
@@ -231,7 +231,8 @@ def multiply(y, x, w, bias, padding, floor, rotated=False):
     u = empty((-(-O // R), rounded(TERMS, R), rounded(x.shape[1] * R, V * L)), dtype)
     transform_weights(u, plain(w).reshape(*w.shape[:2], 9), rotated, packed_matrix(dtype), L)
     bias = np.zeros(O, dtype) if bias is None else plain(bias)
-    chunks = even_chunks(-(-grid.strips // grid.per_block), len(u))
+    alone = y.nbytes + x.nbytes + u.nbytes < SMALL
+    chunks = 1 if alone else even_chunks(-(-grid.strips // grid.per_block), len(u))
     forward(y, x, u, bias, dtype.type(floor), padding, np.arange(x.shape[1]) * grid.pitch, chunks, grid)
 
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 import kernels
 
-FULL = {"rounds": 7, "seconds": 0.3}  # for `alternate`: turns for everybody, and about how long they take in all
+FULL = {"rounds": 7, "seconds": 0.3}  # for `alternate`: turns for everybody, and about how long is timed in all
 QUICK = {"rounds": 3, "seconds": 0.06}
 WARM_UP = 0.02  # seconds: the threads of libgomp, which PyTorch uses, wait awake for more than 10 ms
 LONGEST = 20.0  # seconds for all turns of one row: something that takes long gets fewer of them
@@ -53,7 +53,8 @@ def alternate(calls, rounds, seconds):
         expected[name] = max(1e-7, duration(call))
     turn = seconds / rounds / len(calls)
     repeats = {name: min(1000, max(1, int(turn / t))) for name, t in expected.items()}
-    rounds = max(1, min(rounds, int(LONGEST / sum(expected.values()))))
+    per_round = sum(max(t, WARM_UP) + repeats[name] * t for name, t in expected.items())
+    rounds = max(1, min(rounds, int(LONGEST / per_round)))
     times = {name: [] for name in calls}
     with no_garbage_collection():
         for number in range(rounds):

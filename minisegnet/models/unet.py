@@ -5,9 +5,10 @@ import numpy as np
 from ..combine import Concat, Sequential
 from ..core import as_rng, check_int
 from ..layers import BatchNorm2d, Conv2d, ConvTranspose2d, Identity, MaxPool2d, ReLU, Upsample
+from .parts import HasEncoder, check_choice
 
 
-class UNet(Sequential):
+class UNet(HasEncoder, Sequential):
     """U-Net for any input size, `depth` levels deep. Read it from the inside out: each level wraps the coarser one.
 
         x ─ block ─┬─────────────────── skip ───────────────────┬ concat ─ block ─ scores
@@ -28,11 +29,12 @@ class UNet(Sequential):
     (1, 4, 9, 7)
     """
 
+    encoder_part = "down"
+
     def __init__(self, in_channels, classes, width=64, depth=4, norm=True, up="transpose", rng=None, dtype=np.float32):
         check_int("width", width)
         check_int("depth", depth)
-        if up not in ("transpose", "bilinear"):
-            raise ValueError(f'up must be "transpose" or "bilinear", got {up!r}')
+        check_choice("up", up, ("transpose", "bilinear"))
         make = {"rng": as_rng(rng), "dtype": dtype}
 
         def block(channels_in, channels):
@@ -59,5 +61,5 @@ class UNet(Sequential):
             down=block(in_channels, width),
             level=level(width, depth),
             out=block(2 * width, width),
-            scores=Conv2d(width, classes, 1, **make),
+            scores=Conv2d(width, check_int("classes", classes), 1, **make),
         )

@@ -1,9 +1,11 @@
 """Compiling: when it happens, what is kept on disk and what becomes of trouble with it, and what is said."""
 
 import ast
+import gc
 import hashlib
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import children
@@ -246,3 +248,63 @@ def test_compiling_needs_no_console(tmp_path, stderr):
     spoil = "import os\nclosed = open(os.devnull, 'w')\nclosed.close()\n"
     out, _ = children.run(f"{CLOCK}{spoil}sys.stderr = {stderr}\n{RELU}", 0.7, NUMBA_CACHE_DIR=tmp_path)
     assert out == "3"
+
+
+class Stream:
+    """A stderr that can't be written to, in a way that nobody expects."""
+
+    def write(self, text):
+        raise RuntimeError("no")
+
+
+def event_of(function):
+    """What Numba tells a listener when it compiles a function."""
+    return types.SimpleNamespace(data={"dispatcher": types.SimpleNamespace(py_func=function)})
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    seconds = iter(range(0, 1000, 2))
+    monkeypatch.setattr(jit, "time", types.SimpleNamespace(perf_counter=seconds.__next__))
+    collecting = gc.isenabled()
+    yield jit.Compiling()
+    (gc.enable if collecting else gc.disable)()
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_cycles_are_collected_again_after_compiling(compiling, collecting, capsys):
+    (gc.enable if collecting else gc.disable)()
+    mine = event_of(jit.part_of.py_func)
+    compiling.on_start(event_of(ast.walk))
+    assert gc.isenabled() is collecting  # a function of somebody else's
+    for _ in range(2):
+        compiling.on_start(mine)
+        compiling.on_start(mine)
+        compiling.on_end(mine)
+        assert not gc.isenabled()
+        compiling.on_end(mine)
+        assert gc.isenabled() is collecting
+    assert capsys.readouterr().err == jit.Compiling.TEXT + "\n"
+
+
+def test_they_are_even_if_the_announcement_fails(compiling, monkeypatch):
+    gc.enable()
+    compiling.before, compiling.said = 0.0, True
+    compiling.on_start(event_of(jit.part_of.py_func))
+    compiling.said = False
+    monkeypatch.setattr(sys, "stderr", Stream())
+    with pytest.raises(RuntimeError, match="no"):
+        compiling.on_end(event_of(jit.part_of.py_func))
+    assert gc.isenabled()
+    assert compiling.depth == 0
+
+
+def test_and_in_a_process_that_was_forked_meanwhile(compiling):
+    gc.enable()
+    compiling.on_start(event_of(jit.part_of.py_func))
+    compiling.after_fork()
+    assert gc.isenabled()
+    compiling.on_end(event_of(jit.part_of.py_func))
+    assert gc.isenabled()
+    compiling.after_fork()
+    assert gc.isenabled()

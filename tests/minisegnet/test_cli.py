@@ -22,7 +22,7 @@ def test_help_names_the_options(arguments, capsys):
     assert "demo" in text
     if arguments[0] == "demo":
         assert all(f"--{name}" in text for name in ("steps", "width", "seed", "out"))
-        assert "(default: 500)" in text
+        assert "(default: 1000)" in text
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ from minisegnet.data import shapes
 
 def test_demo_learns_and_writes_its_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "SIZE", 24)
-    accuracy = demo.run(steps=60, width=4, seed=0, out=tmp_path / "new" / "folder")
+    miou = demo.run(steps=60, width=4, seed=0, out=tmp_path / "new" / "folder")
     text = capsys.readouterr().out
     assert "gradcheck of Sequential: ok" in text
     losses = [float(line.split()[3]) for line in text.splitlines() if line.startswith("   step")]
     assert len(losses) == 10
     assert losses[-1] < 0.8 * losses[0]
-    assert accuracy > 0.6
+    assert miou > 0.18  # "ground" everywhere gives 0.17
+    assert f"mean IoU {miou:.1%}" in text
     for name in ("prediction.png", "loss.png"):
         path = tmp_path / "new" / "folder" / name
         assert str(path) in text
@@ -30,14 +31,6 @@ def test_demo_repeats_itself():
         demo.train(demo.small_unet(4, 2, np.random.default_rng(0)), 3, np.random.default_rng(1)) for _ in range(2)
     ]
     assert curves[0] == curves[1]
-
-
-def test_score_counts_by_hand():
-    truth = np.array([[[0, 0], [1, 1]]])
-    predicted = np.array([[[0, 1], [1, 1]]])
-    accuracy, ious = demo.score(predicted, truth, 3)
-    assert accuracy == 0.75
-    np.testing.assert_allclose(ious, [1 / 2, 2 / 3, 0])
 
 
 def test_shapes_are_what_they_say():

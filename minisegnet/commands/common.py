@@ -1,0 +1,77 @@
+"""What commands share: types for argparse, flags made from the settings of a run."""
+
+import argparse
+import dataclasses
+
+
+def natural(text, least=0):
+    """A whole number of at least `least`, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
+    return value
+
+
+def positive(text):
+    """A whole number of at least 1, for argparse."""
+    return natural(text, 1)
+
+
+def key_value(text):
+    """("width", 16) from width=16, for argparse; true and false are truth values.
+
+    >>> key_value("width=16"), key_value("norm=false"), key_value("up=bilinear")
+    (('width', 16), ('norm', False), ('up', 'bilinear'))
+    """
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip().isidentifier():
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, such as width=16, got {text!r}")
+    value = value.strip()
+    if value.lower() in ("true", "false"):
+        return key.strip(), value.lower() == "true"
+    for kind in (int, float):
+        try:
+            return key.strip(), kind(value)
+        except ValueError:
+            continue
+    return key.strip(), value
+
+
+def add_settings(parser, skip=()):
+    """A flag for each setting of a run; one that isn't given leaves None."""
+    from ..train.config import Config
+
+    groups = {}
+    for f in dataclasses.fields(Config):
+        if f.name in skip:
+            continue
+        group = f.metadata["group"]
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        text = f.metadata["help"].replace("%", "%%")
+        if f.name == "model_settings":
+            more = {"type": key_value, "action": "append", "help": f"{text}: --set width=16 --set norm=false"}
+            groups[group].add_argument("--set", dest=f.name, metavar="NAME=VALUE", **more)
+            continue
+        default = f.default
+        more = {"default": None, "help": f"{text} (default: {str(default).lower() if default != '' else 'none'})"}
+        if isinstance(default, bool):
+            more["action"] = argparse.BooleanOptionalAction
+        else:
+            more |= {"type": type(default), "metavar": f.name.upper(), "choices": f.metadata["choices"]}
+            if f.metadata["choices"]:
+                del more["metavar"]
+        groups[group].add_argument("--" + f.name.replace("_", "-"), **more)
+
+
+def given_settings(options):
+    """{setting: value} of the flags that were given."""
+    from ..train.config import names
+
+    given = {name: getattr(options, name) for name in names() if getattr(options, name, None) is not None}
+    if "model_settings" in given:
+        given["model_settings"] = dict(given["model_settings"])
+    return given

@@ -1,0 +1,49 @@
+"""`minisegnet eval`."""
+
+
+def add(commands):
+    parser = commands.add_parser(
+        "eval",
+        help="measure a trained net on a data set",
+        description="Measures a trained net: IoU, accuracy, precision and F1 of each class, their means, and the "
+        "confusion matrix as a picture. Prints the table and writes it beside the checkpoint, or where --out says.",
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run, or a checkpoint file")
+    parser.add_argument("--data", help="the data set (default: the one it was trained with)")
+    parser.add_argument("--split", help="the split (default: the one it was validated on)")
+    parser.add_argument("--out", metavar="FOLDER", help="where eval.csv and eval_confusion.png go")
+    parser.set_defaults(run=run)
+
+
+def run(options):
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from .. import charts, data
+    from ..checkpoint import load
+    from ..evaluate import evaluate
+    from ..train.folder import measures_of_classes
+    from ..trained import load_trained
+
+    trained = load_trained(options.run_folder)
+    config = load(trained.path).config["config"]
+    spec = options.data or config["val_data"] or config["data"]
+    dataset = data.open(spec, split=options.split or config["val_split"])
+    recipe = trained.recipe
+    if len(dataset.classes) != len(recipe.classes):
+        raise ValueError(f"{spec} has {len(dataset.classes)} classes, but the net knows {len(recipe.classes)}")
+    loader = data.DataLoader(dataset, 1, transform=recipe.transform(resize=True))
+
+    def progress(batches):
+        return tqdm(batches, unit="picture", leave=False, disable=None)
+
+    confusion, _ = evaluate(trained.net, loader, len(recipe.classes), progress=progress)
+    out = Path(options.out) if options.out else trained.path.parent
+    out.mkdir(parents=True, exist_ok=True)
+    measures_of_classes(out / "eval.csv", recipe.classes, confusion)
+    charts.confusion(confusion.matrix, recipe.classes, out / "eval_confusion.png")
+    print(f"{trained.path} on {spec}, {dataset.split}: {len(dataset)} pictures\n")
+    print(confusion.table(recipe.classes))
+    print(f"\n{out / 'eval.csv'}, {out / 'eval_confusion.png'}")
+    return 0

@@ -1,0 +1,41 @@
+"""How good a net is on a data set."""
+
+import numpy as np
+
+from .metrics import ConfusionMatrix
+
+
+def evaluate(net, loader, classes, criterion=None, progress=None):
+    """(ConfusionMatrix, mean loss of the batches or NaN) of a net in inference mode over a loader's batches.
+
+    progress: what to wrap the loader in, such as tqdm. The net is left in inference mode.
+    """
+    net.eval()
+    confusion, total, batches = ConfusionMatrix(classes), 0.0, 0
+    for batch in progress(loader) if progress else loader:
+        scores = net(batch.images)
+        if criterion is not None:
+            total += criterion(scores, batch.targets)
+        confusion.update(batch.targets, scores.argmax(axis=1))
+        batches += 1
+    return confusion, total / batches if criterion is not None and batches else float("nan")
+
+
+def panel_rows(net, dataset, transform, count):
+    """[(image, truth, prediction)] of up to `count` pictures, spread evenly over the data set, for a panel."""
+    net.eval()
+    rows = []
+    for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
+        image, mask = dataset[int(i)]
+        shown, target = transform(image, mask)
+        rows.append((as_picture(image, target.shape), target, net(shown[None]).argmax(axis=1)[0]))
+    return rows
+
+
+def as_picture(image, size):
+    """The picture at the size of its mask, for a transform may have changed that."""
+    if image.shape[:2] == tuple(size):
+        return image
+    from .data import transforms
+
+    return transforms.Resize(tuple(size))(image, None)[0]

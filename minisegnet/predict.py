@@ -1,0 +1,184 @@
+"""Pictures in, masks out, for pictures of any size.
+
+A picture that is larger than a tile is cut into tiles that overlap; their probabilities are blended, each tile counting
+less towards its edges, where the net sees less of the surroundings. A picture that is too small for the net is padded
+with copies of its edge, and the padding cut off again.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kernels import ops_for
+
+SMALLEST = 32  # pixels: shorter sides are padded to this; deep nets halve them five times
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+
+class Prediction(NamedTuple):
+    mask: np.ndarray  # (H, W) int64, the most likely class of each pixel
+    probabilities: np.ndarray  # (classes, H, W) float32
+
+
+def predict(trained, image, tile=512, overlap=64):
+    """The Prediction for an 8-bit picture (H, W, channels), at its size. For a classifier, see `classify`.
+
+    tile: side of the largest piece that the net sees at once, in pixels (after resizing to the size it was trained
+    on); overlap: by how much neighbouring tiles overlap.
+    """
+    recipe = trained.recipe
+    H, W = image.shape[:2]
+    small = shrink(image, recipe.resize)
+    padded, (top, left) = pad(small, SMALLEST)
+    x = recipe.transform()(padded, None)[0][None]
+    p = tiled(trained.net, x, len(recipe.classes), tile, overlap)
+    p = p[:, :, top : top + small.shape[0], left : left + small.shape[1]]
+    if p.shape[2:] != (H, W):
+        scale = (p.shape[2] / H, p.shape[3] / W)
+        p = ops_for(p).upsample_bilinear2d_forward(np.ascontiguousarray(p), (H, W), scale, False)
+    return Prediction(p[0].argmax(axis=0), p[0])
+
+
+def classify(trained, image):
+    """The probability of each class for a whole picture, of a net trained on classified pictures."""
+    x = trained.recipe.transform()(shrink(image, trained.recipe.resize), None)[0][None]
+    scores = trained.net(x)
+    return ops_for(scores).softmax_forward(scores, 1)[0]
+
+
+def shrink(image, longest):
+    """The picture with this longest side, or as it is for 0."""
+    if not longest:
+        return image
+    from .data import transforms
+
+    return transforms.LongestSide(longest)(image, None)[0]
+
+
+def pad(image, smallest):
+    """(picture, (rows, columns) put before it): sides shorter than `smallest` get copies of their edges."""
+    missing = [max(0, smallest - side) for side in image.shape[:2]]
+    before = [m // 2 for m in missing]
+    pads = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+    return np.pad(image, [*pads, (0, 0)], mode="edge"), tuple(before)
+
+
+def tiled(net, x, classes, tile, overlap):
+    """Probabilities (1, classes, H, W) of a picture x (1, channels, H, W), tile by tile."""
+    H, W = x.shape[2:]
+    if H <= tile and W <= tile:
+        return softmax(net(x))
+    total, weight = np.zeros((1, classes, H, W), x.dtype), np.zeros((H, W), x.dtype)
+    for top in starts(H, tile, overlap):
+        for left in starts(W, tile, overlap):
+            part = (slice(top, min(H, top + tile)), slice(left, min(W, left + tile)))
+            p = softmax(net(np.ascontiguousarray(x[:, :, part[0], part[1]])))
+            w = np.minimum.outer(ramp(p.shape[2], overlap), ramp(p.shape[3], overlap)).astype(x.dtype)
+            total[:, :, part[0], part[1]] += w * p
+            weight[part] += w
+    return total / weight
+
+
+def softmax(scores):
+    return ops_for(scores).softmax_forward(scores, 1)
+
+
+def starts(length, tile, overlap):
+    """Where tiles begin, so that neighbours overlap by at least `overlap` and the last one ends with the picture.
+
+    >>> starts(10, 4, 1), starts(3, 4, 1)
+    ([0, 3, 6], [0])
+    """
+    if length <= tile:
+        return [0]
+    count = -(-(length - overlap) // (tile - overlap))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def ramp(length, overlap):
+    """Weights along a tile: 1 inside, falling towards both ends over the overlap.
+
+    >>> ramp(6, 2)
+    array([0.33333333, 0.66666667, 1.        , 1.        , 0.66666667, 0.33333333])
+    """
+    distance = np.arange(1, length + 1)
+    return np.minimum(1, np.minimum(distance, distance[::-1]) / (overlap + 1))
+
+
+# ------------------------------------------------------------------ files
+
+
+def find_pictures(inputs):
+    """All picture files among files, folders (with all that is below) and patterns such as "shots/*.png", in order.
+
+    FileNotFoundError names everything that is not there; ValueError if nothing is left.
+    """
+    found, missing = [], []
+    for text in map(str, inputs):
+        path = Path(text)
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+        elif path.is_file():
+            found.append(path)
+        else:
+            matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))) if glob_like(text) else []
+            found += [p for p in matches if p.is_file()]
+            missing += [] if matches else [text]
+    if missing:
+        raise FileNotFoundError(f"not found: {', '.join(missing)}")
+    if not found:
+        raise ValueError(f"no pictures in {', '.join(map(str, inputs))}; looked for {', '.join(sorted(PICTURES))}")
+    return list(dict.fromkeys(found))
+
+
+def glob_like(text):
+    return any(c in text for c in "*?[")
+
+
+def output_names(pictures):
+    """{picture: name without ending} for the results; where two have the same name, their folders come in front.
+
+    >>> output_names([Path("a/1.png"), Path("b/1.png"), Path("b/2.png")])[Path("b/1.png")]
+    'b_1'
+    """
+    stems = [p.stem for p in pictures]
+    names = {p: p.stem if stems.count(p.stem) == 1 else f"{p.parent.name}_{p.stem}" for p in pictures}
+    taken = {}
+    for picture, name in names.items():
+        if name in taken:
+            raise ValueError(f"{taken[name]} and {picture} would both become {name}; predict them into two folders")
+        taken[name] = picture
+    return names
+
+
+def predict_files(trained, inputs, out, overlay=True, probabilities=False, tile=512, progress=None):
+    """Write a mask NAME.png (the pixel is the class; with a palette to look at) for each picture into the folder `out`.
+
+    overlay: also NAME_overlay.png, the mask laid over the picture. probabilities: also NAME_probabilities.npy, float32
+    (classes, H, W). Pictures rotated by their EXIF tag are turned upright first, as viewers show them, and so is their
+    mask. Yields (picture, mask's path, {class: share of the pixels}) one after the other; progress wraps the list.
+    """
+    from PIL import Image
+
+    from . import pictures as draw
+    from .data.files import read_image
+
+    found = find_pictures(inputs)
+    names, out = output_names(found), Path(out)
+    clash = [p for p in found if p.resolve().parent == out.resolve()]
+    if clash:
+        raise ValueError(f"{clash[0]} lies in {out}, where results would overwrite it; choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    for path in progress(found) if progress else found:
+        image = read_image(path, trained.recipe.channels)
+        mask, p = predict(trained, image, tile)
+        target = out / f"{names[path]}.png"
+        colours = np.asarray(trained.recipe.colours, np.uint8)
+        draw.save_mask(target, mask, colours)
+        if overlay:
+            Image.fromarray(draw.overlay(image, mask, colours)).save(out / f"{names[path]}_overlay.png")
+        if probabilities:
+            np.save(out / f"{names[path]}_probabilities.npy", p)
+        shares = np.bincount(mask.ravel(), minlength=len(colours)) / mask.size
+        yield path, target, dict(zip(trained.recipe.classes, shares.tolist(), strict=True))

@@ -1,0 +1,89 @@
+"""A trained net with all that is needed to use it: what it was trained to see, and what its classes are."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from . import checkpoint, models
+from .core import Layer
+
+
+@dataclass
+class Recipe:
+    """From a picture to what the net takes, and from its scores to classes."""
+
+    name: str  # of the data set
+    model: str
+    model_settings: dict
+    channels: int
+    classes: tuple
+    colours: list  # (classes, 3)
+    kind: str  # "segmentation" or "classification"
+    resize: int
+    normalise: str
+    mean: tuple
+    std: tuple
+
+    @classmethod
+    def of(cls, config, dataset, mean, std):
+        """The recipe of a run on `dataset`."""
+        return cls(
+            name=dataset.name,
+            model=config.model,
+            model_settings=config.model_settings,
+            channels=dataset.channels,
+            classes=tuple(dataset.classes),
+            colours=np.asarray(dataset.colours).tolist(),
+            kind=dataset.kind,
+            resize=config.resize,
+            normalise=config.normalise,
+            mean=tuple(mean),
+            std=tuple(std),
+        )
+
+    def as_dict(self):
+        return dataclasses.asdict(self)
+
+    def transform(self, resize=False):
+        """The transform from an 8-bit picture to what the net takes, with or without the resizing of the training."""
+        from .data import transforms
+
+        end = {
+            "dataset": [transforms.Normalize(self.mean, self.std)],
+            "image": [transforms.Standardize()],
+            "none": [],
+        }
+        start = [transforms.LongestSide(self.resize)] if resize and self.resize else []
+        return transforms.Compose([*start, transforms.ToArray(), *end[self.normalise]])
+
+
+class Trained(NamedTuple):
+    net: Layer  # in inference mode
+    recipe: Recipe
+    path: Path
+
+
+def load_trained(path):
+    """The Trained net of a checkpoint file, or of a run's folder: its best net.
+
+    Raises FileNotFoundError if there is none, CheckpointError for a file that is none or is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        there = [path / name for name in ("best.safetensors", "last.safetensors") if (path / name).exists()]
+        if not there:
+            raise FileNotFoundError(f"{path} holds no checkpoint (best.safetensors); is it the folder of a run?")
+        path = there[0]
+    found = checkpoint.load(path)
+    try:
+        recipe = Recipe(**found.config["recipe"])
+    except (KeyError, TypeError):
+        raise checkpoint.CheckpointError(
+            f"{path} does not say how its net is built; it was not written by `minisegnet train`"
+        ) from None
+    net = models.build(recipe.model, recipe.channels, len(recipe.classes), rng=0, **recipe.model_settings)
+    checkpoint.restore(found, net)
+    return Trained(net.eval(), recipe, path)
