@@ -1,6 +1,7 @@
 """What commands share: types for argparse, flags made from the settings of a run."""
 
 import argparse
+import ast
 import dataclasses
 
 
@@ -21,23 +22,25 @@ def positive(text):
 
 
 def key_value(text):
-    """("width", 16) from width=16, for argparse; true and false are truth values.
+    """("width", 16) from width=16, for argparse; true and false are truth values, (3, 6) is a list.
 
-    >>> key_value("width=16"), key_value("norm=false"), key_value("up=bilinear")
-    (('width', 16), ('norm', False), ('up', 'bilinear'))
+    >>> key_value("width=16"), key_value("norm=false"), key_value("up=bilinear"), key_value("rates=3,6")
+    (('width', 16), ('norm', False), ('up', 'bilinear'), ('rates', [3, 6]))
     """
-    key, sign, value = text.partition("=")
-    if not sign or not key.strip().isidentifier():
+    key, sign, value = (part.strip() for part in text.partition("="))
+    if not sign or not key.isidentifier():
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE, such as width=16, got {text!r}")
-    value = value.strip()
     if value.lower() in ("true", "false"):
-        return key.strip(), value.lower() == "true"
-    for kind in (int, float):
-        try:
-            return key.strip(), kind(value)
-        except ValueError:
-            continue
-    return key.strip(), value
+        return key, value.lower() == "true"
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+    if isinstance(found, (int, float, str)):
+        return key, found
+    if isinstance(found, (tuple, list)) and all(isinstance(item, (int, float, str)) for item in found):
+        return key, list(found)
+    return key, value
 
 
 def add_settings(parser, skip=()):
