@@ -1,4 +1,4 @@
-"""Batch normalisation: one read of x for both statistics, one pass to normalise; two passes back.
+"""Batch normalisation: one read of x for both statistics, one pass to normalise; two passes back, channel by channel.
 
 The statistics of a channel are sums over its pixels. They are taken in float64 of x minus the channel's first value:
 sum and sum of squares then come from one read, without the cancellation that the textbook formula E[x²] - E[x]² suffers
@@ -44,15 +44,10 @@ def batch_norm_relu_train_backward(dy, y, x, weight, mean, var, eps):
 
 def train_backward(dy, y, x, weight, mean, var, eps):
     dy, y, x = prepared(dy, y, x, weight)
-    sums, products = np.empty(x.shape[1]), np.empty(x.shape[1])
-    gradient_sums(sums, products, planes(dy), planes(y), planes(x), mean)
-    # dx = scale*(dy - dbias/m - x̂*dweight/m) is, for each channel, a*dy + b*(x - mean) + c with three numbers:
-    std, scale, count = np.sqrt(var + eps), scale_of(weight, var, eps), max(1, x.size // x.shape[1])
-    centre, slope = mean.astype(x.dtype), -scale * products / (std * std * count)
-    shift = -scale * sums / count - slope * (mean - centre)
-    numbers = (a.astype(x.dtype) for a in (scale, slope, shift))
-    dx = empty_like(x)
-    input_gradient(planes(dx), planes(dy), *gate(y, x), planes(x), centre, *numbers)
+    sums, products, dx = np.empty(x.shape[1]), np.empty(x.shape[1]), empty_like(x)
+    std, scale = np.sqrt(var + eps), scale_of(weight, var, eps)
+    arrays = planes(dx), sums, products, planes(dy), planes(y), *gate(y, x), planes(x)
+    train_gradients(*arrays, mean, mean.astype(x.dtype), scale, std * std * max(1, x.size // x.shape[1]))
     return dx, (products / std).astype(x.dtype), sums.astype(x.dtype)
 
 
@@ -162,16 +157,38 @@ def affine(y, x, centre, scale, shift, floor, share):
 
 
 @parallel
+def train_gradients(dx, sums, products, dy, y, gates, closed, x, mean, centre, scale, spread, share):
+    """`gradient_sums`, then dx, channel by channel: its numbers are still in the cache when they are read again.
+
+    dx = scale*(dy - dbias/m - x̂*dweight/m) is, for each channel, a*dy + b*(x - centre) + c with three numbers; spread
+    is m*(var + eps), with m the pixels of a channel, and centre the mean as x's type has it.
+    """
+    N, C, P = x.shape
+    number = dx.dtype.type
+    for c in part_of(C, share):
+        sum_of_channel(sums, products, dy, y, x, mean, c)
+        slope = -scale[c] * products[c] / spread[c]
+        shift = -scale[c] * sums[c] / max(1, N * P) - slope * (mean[c] - centre[c])
+        numbers = centre[c], number(scale[c]), number(slope), number(shift)
+        for n in range(N):
+            input_gradient_of_row(dx[n, c], dy[n, c], gates[n, c], closed, x[n, c], numbers)
+
+
+@parallel
 def gradient_sums(sums, products, dy, y, x, mean, share):
     """Per channel the sums of dy and of dy*(x - mean), in float64, where dy is 0 if y <= 0."""
-    N, C, _ = x.shape
-    for c in part_of(C, share):
-        total, product = 0.0, 0.0
-        for n in range(N):
-            s, p = product_sums(dy[n, c], None if y is None else y[n, c], x[n, c], mean[c])
-            total += s
-            product += p
-        sums[c], products[c] = total, product
+    for c in part_of(x.shape[1], share):
+        sum_of_channel(sums, products, dy, y, x, mean, c)
+
+
+@jit
+def sum_of_channel(sums, products, dy, y, x, mean, c):
+    total, product = 0.0, 0.0
+    for n in range(len(x)):
+        s, p = product_sums(dy[n, c], None if y is None else y[n, c], x[n, c], mean[c])
+        total += s
+        product += p
+    sums[c], products[c] = total, product
 
 
 @jit
@@ -190,13 +207,18 @@ def product_sums(dy, y, x, mean):
 def input_gradient(dx, dy, y, closed, x, centre, scale, slope, shift, share):
     """dx = scale*dy + slope*(x - centre) + shift, where dy is 0 if y <= closed."""
     N, C, _ = x.shape
-    zero = dx.dtype.type(0)
     for item in part_of(N * C, share):
         n, c = item // C, item % C
-        m, a, b, d = centre[c], scale[c], slope[c], shift[c]
-        gradients, gates, row, out = dy[n, c], y[n, c], x[n, c], dx[n, c]
-        for i in range(len(row)):
-            gradient = gradients[i]  # read before the choice, so that the choice needs no branch
-            gradient = zero if gates[i] <= closed else gradient
-            through_statistics = b * (row[i] - m) if b != 0 else zero  # without any, an infinite x does no harm
-            out[i] = a * gradient + through_statistics + d
+        numbers = centre[c], scale[c], slope[c], shift[c]
+        input_gradient_of_row(dx[n, c], dy[n, c], y[n, c], closed, x[n, c], numbers)
+
+
+@jit
+def input_gradient_of_row(dx, dy, y, closed, x, numbers):
+    m, a, b, d = numbers
+    zero = dx.dtype.type(0)
+    for i in range(len(x)):
+        gradient = dy[i]  # read before the choice, so that the choice needs no branch
+        gradient = zero if y[i] <= closed else gradient
+        through_statistics = b * (x[i] - m) if b != 0 else zero  # without any, an infinite x does no harm
+        dx[i] = a * gradient + through_statistics + d
