@@ -49,7 +49,7 @@ CONV_RUNGS = {
     "im2col": "cpu.conv_im2col",
     "parallel": "cpu.conv_parallel",
     "micro": "cpu.conv",
-    "winograd": "cpu.winograd",
+    "winograd": "cpu.dilated",
 }
 
 

@@ -9,12 +9,14 @@ all of them pass the same tests:
     4 parallel   cpu/conv_parallel.py        the loops again, compiled, along rows, on all cores             15
     5 micro      cpu/conv.py, micro.py       sums kept in vector registers, rows in the cache               110
     6 winograd   cpu/winograd.py             3x3: tiles transformed, a quarter of the products does         189
+                 cpu/dilated.py              dilated: pixels d apart side by side, no products with padding
 
 The last column is GFLOP/s forward, 32 to 32 channels at 4x88x120 (loops: one map of 11x15), with two threads of an AMD
 EPYC: `minisegnet bench ops --rung NAME --only "conv 3x3 forward"`.
 
 `kernels.use("cpu", conv="im2col")` takes another rung than the last. The last one rounds about ten times as coarsely as
-the one before, relative to the largest number among 6x6 pixels, and where one of them is infinite or NaN it gives NaN.
+the one before, relative to the largest number among 6x6 pixels, and where one of them is infinite or NaN it gives NaN;
+with dilation these are pixels d apart.
 
 Compiling. A kernel is compiled for one type of number when it is first called with it, for the processor it runs on
 (`jit`). If that takes more than a second in sum, a line on stderr says so. The result is kept on disk (`cache`), in
@@ -37,6 +39,7 @@ from .conv import (
     conv_transpose2d_backward_weight,
     conv_transpose2d_forward,
 )
+from .dilated import conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_relu_forward
 from .join import add_forward, concat_forward
 from .norm import (
     batch_norm_eval_backward,
@@ -65,4 +68,3 @@ from .resize import (
 )
 from .softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from .update import adam_update, sgd_update
-from .winograd import conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_relu_forward
