@@ -5,6 +5,7 @@ signal n, so 130 after Ctrl-C.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -16,22 +17,30 @@ def main(arguments=None):
     """Run one command; returns the exit code."""
     options = parser().parse_args(arguments)
     try:
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()  # what can't be written must be noticed here, not when Python ends
+        return code
     except KeyboardInterrupt:
-        print("\nminisegnet: stopped", file=sys.stderr)
+        complain("\nminisegnet: stopped")
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OSError, ValueError, MemoryError) as error:
-        print(f"minisegnet {options.command}: {error or type(error).__name__}", file=sys.stderr)
+        complain(f"minisegnet {options.command}: {str(error) or type(error).__name__}")
         return 1
     except RuntimeError as error:
         number = getattr(error, "signal", None)
         if number is None and not getattr(error, "expected", False):
             raise
-        print(f"minisegnet {options.command}: {error}", file=sys.stderr)
+        complain(f"minisegnet {options.command}: {error}")
         return 1 if number is None else 128 + number
+
+
+def complain(text):
+    """Write a message to stderr, if that is still there: where the terminal was closed, the exit code must do."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def parser():

@@ -73,6 +73,18 @@ def save_mask(path, mask, colours):
 
     image = Image.fromarray(check_mask(mask, len(colours)).astype(np.uint8))
     image.putpalette(palette(colours).tobytes())
+    write_png(path, image)
+
+
+def save_picture(path, picture):
+    """Write an 8-bit picture (H, W, 3) as a PNG."""
+    from PIL import Image
+
+    write_png(path, Image.fromarray(picture))
+
+
+def write_png(path, image):
+    """Write an image of Pillow's as a PNG, whole or not at all."""
     data = io.BytesIO()
     image.save(data, format="PNG")
     atomic_write(path, data.getvalue())

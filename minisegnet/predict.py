@@ -12,8 +12,8 @@ import numpy as np
 
 from kernels import ops_for
 
-SMALLEST = 32  # pixels: shorter sides are padded to this; deep nets halve them five times
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+SMALLEST = 64  # pixels: shorter sides are padded to this; deep nets halve them five or six times
+OVERLAP = 64  # pixels that neighbouring tiles have in common, or a quarter of a small tile
 
 
 class Prediction(NamedTuple):
@@ -21,18 +21,17 @@ class Prediction(NamedTuple):
     probabilities: np.ndarray  # (classes, H, W) float32
 
 
-def predict(trained, image, tile=512, overlap=64):
+def predict(trained, image, tile=512):
     """The Prediction for an 8-bit picture (H, W, channels), at its size. For a classifier, see `classify`.
 
-    tile: side of the largest piece that the net sees at once, in pixels (after resizing to the size it was trained
-    on); overlap: by how much neighbouring tiles overlap.
+    tile: side of the largest piece that the net sees at once, in pixels, after resizing to the size it was trained on
     """
     recipe = trained.recipe
     H, W = image.shape[:2]
     small = shrink(image, recipe.resize)
     padded, (top, left) = pad(small, SMALLEST)
     x = recipe.transform()(padded, None)[0][None]
-    p = tiled(trained.net, x, len(recipe.classes), tile, overlap)
+    p = tiled(trained.net, x, len(recipe.classes), max(tile, SMALLEST))
     p = p[:, :, top : top + small.shape[0], left : left + small.shape[1]]
     if p.shape[2:] != (H, W):
         scale = (p.shape[2] / H, p.shape[3] / W)
@@ -64,9 +63,10 @@ def pad(image, smallest):
     return np.pad(image, [*pads, (0, 0)], mode="edge"), tuple(before)
 
 
-def tiled(net, x, classes, tile, overlap):
+def tiled(net, x, classes, tile):
     """Probabilities (1, classes, H, W) of a picture x (1, channels, H, W), tile by tile."""
     H, W = x.shape[2:]
+    overlap = min(OVERLAP, tile // 4)
     if H <= tile and W <= tile:
         return softmax(net(x))
     total, weight = np.zeros((1, classes, H, W), x.dtype), np.zeros((H, W), x.dtype)
@@ -92,7 +92,7 @@ def starts(length, tile, overlap):
     """
     if length <= tile:
         return [0]
-    count = -(-(length - overlap) // (tile - overlap))
+    count = max(2, -(-(length - overlap) // (tile - overlap)))
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]
 
 
@@ -114,11 +114,13 @@ def find_pictures(inputs):
 
     FileNotFoundError names everything that is not there; ValueError if nothing is left.
     """
+    from .data.files import is_picture
+
     found, missing = [], []
     for text in map(str, inputs):
         path = Path(text)
         if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+            found += sorted(p for p in path.rglob("*") if is_picture(p))
         elif path.is_file():
             found.append(path)
         else:
@@ -128,7 +130,7 @@ def find_pictures(inputs):
     if missing:
         raise FileNotFoundError(f"not found: {', '.join(missing)}")
     if not found:
-        raise ValueError(f"no pictures in {', '.join(map(str, inputs))}; looked for {', '.join(sorted(PICTURES))}")
+        raise ValueError(f"no pictures in {', '.join(map(str, inputs))}")
     return list(dict.fromkeys(found))
 
 
@@ -158,27 +160,33 @@ def predict_files(trained, inputs, out, overlay=True, probabilities=False, tile=
     overlay: also NAME_overlay.png, the mask laid over the picture. probabilities: also NAME_probabilities.npy, float32
     (classes, H, W). Pictures rotated by their EXIF tag are turned upright first, as viewers show them, and so is their
     mask. Yields (picture, mask's path, {class: share of the pixels}) one after the other; progress wraps the list.
+    Pictures that can't be read are left out, and a ValueError at the end names them.
     """
-    from PIL import Image
-
     from . import pictures as draw
+    from .data import DataError
     from .data.files import read_image
 
-    found = find_pictures(inputs)
-    names, out = output_names(found), Path(out)
-    clash = [p for p in found if p.resolve().parent == out.resolve()]
-    if clash:
-        raise ValueError(f"{clash[0]} lies in {out}, where results would overwrite it; choose another folder")
+    out, bad = Path(out), []
+    found = [p for p in find_pictures(inputs) if p.resolve().parent != out.resolve()]  # earlier results are no inputs
+    if not found:
+        raise ValueError(f"all pictures lie in {out}, where results would overwrite them; choose another folder")
+    names = output_names(found)
     out.mkdir(parents=True, exist_ok=True)
     for path in progress(found) if progress else found:
-        image = read_image(path, trained.recipe.channels)
+        try:
+            image = read_image(path, trained.recipe.channels)
+        except (DataError, OSError) as error:
+            bad.append(str(error))
+            continue
         mask, p = predict(trained, image, tile)
         target = out / f"{names[path]}.png"
         colours = np.asarray(trained.recipe.colours, np.uint8)
         draw.save_mask(target, mask, colours)
         if overlay:
-            Image.fromarray(draw.overlay(image, mask, colours)).save(out / f"{names[path]}_overlay.png")
+            draw.save_picture(out / f"{names[path]}_overlay.png", draw.overlay(image, mask, colours))
         if probabilities:
             np.save(out / f"{names[path]}_probabilities.npy", p)
         shares = np.bincount(mask.ravel(), minlength=len(colours)) / mask.size
         yield path, target, dict(zip(trained.recipe.classes, shares.tolist(), strict=True))
+    if bad:
+        raise ValueError(f"{len(bad)} of {len(found)} pictures could not be read:\n  " + "\n  ".join(bad))

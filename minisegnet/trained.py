@@ -60,6 +60,25 @@ class Recipe:
         return transforms.Compose([*start, transforms.ToArray(), *end[self.normalise]])
 
 
+def check_same_classes(a, b):
+    """ValueError unless two data sets, or a net's recipe and a data set, mean the same by every class.
+
+    Where a data set doesn't name its classes, so that they are called "class 0" and so on, their number must do.
+    """
+    if len(a.classes) != len(b.classes) or a.channels != b.channels:
+        raise ValueError(
+            f"{a.name} has {len(a.classes)} classes and {a.channels} channels, {b.name} has {len(b.classes)} and "
+            f"{b.channels}; they must agree"
+        )
+    numbered = tuple(f"class {c}" for c in range(len(a.classes)))
+    if tuple(a.classes) != tuple(b.classes) and numbered not in (tuple(a.classes), tuple(b.classes)):
+        c = next(c for c, names in enumerate(zip(a.classes, b.classes, strict=True)) if names[0] != names[1])
+        raise ValueError(
+            f"class {c} is {a.classes[c]!r} in {a.name}, but {b.classes[c]!r} in {b.name}; give both the same classes, "
+            f"in the same order"
+        )
+
+
 class Trained(NamedTuple):
     net: Layer  # in inference mode
     recipe: Recipe

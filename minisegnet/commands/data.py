@@ -11,6 +11,9 @@ TEXT = """Data sets are named KIND:PATH.
   imagefolder:PATH    a folder of pictures for each class (to classify)
   shapes              generated pictures; shapes:size=64,count=200,seed=3
 
+Options follow the path, separated by commas: folder:PATH,classes=ground+cell,values=0+255,val_fraction=0.2
+(classes: their names; values: what stands for them in the masks; colours=; channels=1 or 3; void=; seed=)
+
 A mask is a PNG whose pixels are class numbers (grey or palette), or colours of the data set's table; 255 is void: not
 trained on, not counted."""
 

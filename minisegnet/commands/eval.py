@@ -23,16 +23,15 @@ def run(options):
     from .. import charts, data
     from ..checkpoint import load
     from ..evaluate import evaluate
-    from ..train.folder import measures_of_classes
-    from ..trained import load_trained
+    from ..train.folder import evaluation_files, measures_of_classes
+    from ..trained import check_same_classes, load_trained
 
     trained = load_trained(options.run_folder)
     config = load(trained.path).config["config"]
     spec = options.data or config["val_data"] or config["data"]
     dataset = data.open(spec, split=options.split or config["val_split"])
     recipe = trained.recipe
-    if len(dataset.classes) != len(recipe.classes):
-        raise ValueError(f"{spec} has {len(dataset.classes)} classes, but the net knows {len(recipe.classes)}")
+    check_same_classes(recipe, dataset)
     loader = data.DataLoader(dataset, 1, transform=recipe.transform(resize=True))
 
     def progress(batches):
@@ -41,9 +40,10 @@ def run(options):
     confusion, _ = evaluate(trained.net, loader, len(recipe.classes), progress=progress)
     out = Path(options.out) if options.out else trained.path.parent
     out.mkdir(parents=True, exist_ok=True)
-    measures_of_classes(out / "eval.csv", recipe.classes, confusion)
-    charts.confusion(confusion.matrix, recipe.classes, out / "eval_confusion.png")
+    table, picture = evaluation_files(out)
+    measures_of_classes(table, recipe.classes, confusion)
+    charts.confusion(confusion.matrix, recipe.classes, picture)
     print(f"{trained.path} on {spec}, {dataset.split}: {len(dataset)} pictures\n")
     print(confusion.table(recipe.classes))
-    print(f"\n{out / 'eval.csv'}, {out / 'eval_confusion.png'}")
+    print(f"\n{table}, {picture}")
     return 0

@@ -9,7 +9,7 @@ def add(commands):
         help="set the smallest weights of a trained net to zero and train the rest",
         description="Sets the smallest weights of a run's best net to zero, a share of all that --sparsity gives, and "
         "trains the others again, on the same data with the same settings; flags change them. The result is a new "
-        "run in --out. Prints what was lost and won back.",
+        "run in --out, with which `minisegnet train --resume` goes on if it is stopped. Prints the share of zeros.",
     )
     parser.add_argument("run_folder", metavar="RUN", help="the folder of the run to prune")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="the folder of the new run")
@@ -22,16 +22,18 @@ def add(commands):
 def run(options):
     from pathlib import Path
 
-    from ..train.config import Config, load
+    from ..train.config import Config
     from ..train.parts import zero_share
     from ..train.trainer import train
     from ..trained import load_trained
 
     folder = Path(options.run_folder)
+    if folder.resolve() == Path(options.out).resolve():
+        raise ValueError(f"--out {options.out} is the run to prune; give the pruned one a folder of its own")
     trained = load_trained(folder)
     if not (folder / "config.toml").exists():
         raise FileNotFoundError(f"{folder} has no config.toml; name the folder of a run")
-    before = Config(**load(folder / "config.toml"))
+    before = Config.read(folder / "config.toml")
     changes = {"sparsity": 0.8, "lr": before.lr / 4, "epochs": max(1, before.epochs // 3)} | given_settings(options)
     if not changes["sparsity"]:
         raise ValueError("--sparsity 0 prunes nothing")

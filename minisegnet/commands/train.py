@@ -16,8 +16,8 @@ EXAMPLES = """examples:
   minisegnet train --config runs/photos/config.toml --lr 1e-3 --out runs/slower
   minisegnet train --data folder:new --init runs/photos/best.safetensors --freeze encoder --out runs/new
 
-exit codes: 0 done, 1 something is wrong (the message says what), 2 wrong arguments, 130 stopped by Ctrl-C and 143 by
-SIGTERM after saving: --resume goes on from there"""
+exit codes: 0 done, 1 something is wrong (the message says what), 2 wrong arguments, 130 stopped by Ctrl-C, 143 by
+SIGTERM and 129 by SIGHUP (the terminal was closed) after saving: --resume goes on from there"""
 
 
 def add(commands):
@@ -32,31 +32,27 @@ def add(commands):
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="the folder of the run")
     parser.add_argument("--config", metavar="FILE", help="a TOML file with settings; flags win over it")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its own settings")
-    parser.add_argument("--overwrite", action="store_true", help="delete the run in --out first")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--resume", action="store_true", help="go on with the run in --out, with its own settings")
+    there.add_argument("--overwrite", action="store_true", help="delete the run in --out first")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no messages")
     add_settings(parser)
     parser.set_defaults(run=run)
 
 
 def run(options):
-    from ..train.config import Config, load
+    from ..train.config import Config
     from ..train.trainer import train
 
     given = given_settings(options)
     if options.resume and (given or options.config):
-        named = ", ".join("--" + name.replace("_", "-") for name in given) or "--config"
+        flags = ["--set" if name == "model_settings" else "--" + name.replace("_", "-") for name in given]
+        named = ", ".join(flags + ["--config"] * bool(options.config))
         raise ValueError(f"a resumed run keeps its own settings; leave out {named}, or start a new one with --out")
     if options.resume:
         train(None, options.out, resume=True, quiet=options.quiet)
         return 0
-    settings = load(options.config) if options.config else {}
-    if "model_settings" in given:
-        given["model_settings"] = settings.get("model_settings", {}) | given["model_settings"]
-    try:
-        config = Config(**(settings | given))
-    except TypeError as error:
-        raise ValueError(f"{options.config}: {error}" if options.config else str(error)) from None
+    config = Config.read(options.config, **given) if options.config else Config(**given)
     if not config.data:
         raise ValueError("there is nothing to train on; name a data set: --data folder:PATH, or --data shapes")
     train(config, options.out, overwrite=options.overwrite, quiet=options.quiet)

@@ -91,11 +91,28 @@ class Config:
     panels_every: int = setting(5, "epochs from one picture panel to the next; 0: only the last", low=0)
     seed: int = setting(0, "of the initial weights, the order and the augmentation", low=0)
     threads: int = setting(0, "threads to compute on, 0: one for each core", low=0)
-    device: str = setting("cpu", "what computes", ("cpu",))
+    device: str = setting("cpu", "what computes: this version can do so on the CPU only")
 
     def __post_init__(self):
         for f in fields(self):
             setattr(self, f.name, checked(f, getattr(self, f.name)))
+        if self.device != "cpu":
+            raise ValueError(
+                f"device {self.device!r} can't be used: this version of minisegnet computes on the CPU only, it has no "
+                f"kernels for a GPU; leave device out"
+            )
+
+    @classmethod
+    def read(cls, path, **changes):
+        """What a file says, with some settings changed, those of the net one by one. ValueError that names the file."""
+        settings = load(path)
+        try:
+            found = cls(**settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+        if "model_settings" in changes:
+            changes["model_settings"] = found.model_settings | changes["model_settings"]
+        return found.replace(**changes)
 
     def replace(self, **changes):
         """The same configuration with some settings changed. ValueError names settings that there are not."""

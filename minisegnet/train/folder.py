@@ -1,8 +1,10 @@
 """The folder of a run: what its files are called, and how they are written, each in one piece or not at all."""
 
+import contextlib
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 from ..files import atomic_write
@@ -15,6 +17,8 @@ class RunFolder:
     """Paths and files of a run."""
 
     def __init__(self, path):
+        if not str(path).strip():
+            raise ValueError(f"a run needs a folder of its own, got {str(path)!r} for its name")
         self.path = Path(path)
         self.config = self.path / "config.toml"
         self.metrics = self.path / "metrics.csv"
@@ -26,25 +30,48 @@ class RunFolder:
         self.last = self.path / "last.safetensors"
         self.best = self.path / "best.safetensors"
         self.report = self.path / "report.html"
+        self.lock = self.path / ".lock"
 
     def files(self):
         """All files of a run that are there."""
         named = [value for value in vars(self).values() if isinstance(value, Path) and value.is_file()]
-        return named + sorted(self.panels.glob("epoch-*.png"))
+        evaluated = [path for path in evaluation_files(self.path) if path.is_file()]
+        panels = [*self.panels.glob("epoch-*.png"), *self.panels.glob("best.png")]
+        return [path for path in named if path != self.lock] + evaluated + sorted(panels)
 
-    def prepare(self, overwrite=False):
-        """Make the folder; FileExistsError if it holds a run already, unless that is to be overwritten."""
+    def check_free(self, overwrite=False):
+        """FileExistsError if the folder holds a run already, unless that is to be overwritten, or if it is a file."""
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"{self.path} is a file; a run needs a folder of its own")
-        there = self.files() if self.path.is_dir() else []
+        there = self.files()
         if there and not overwrite:
             raise FileExistsError(
                 f"{self.path} holds a run already ({there[0].name}); --resume goes on with it, --overwrite deletes it "
                 "and starts anew, or choose another --out"
             )
-        for path in there:
+
+    def prepare(self, overwrite=False):
+        """Make the folder, and delete the run that it holds if that is wanted; errors as `check_free`."""
+        self.check_free(overwrite)
+        for path in self.files():
             path.unlink()
         self.panels.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Within the block no other process can run in this folder: FileExistsError there.
+
+        The system holds the lock, not the file `.lock`, so that it ends with the process in whatever way that ends.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.lock.open("a") as file:
+            try:
+                lock(file)
+            except (BlockingIOError, PermissionError):  # the latter on Windows
+                raise FileExistsError(
+                    f"another process is training in {self.path}; wait for it, or choose another --out"
+                ) from None
+            yield
 
     def write_metrics(self, history):
         """All epochs so far as a table."""
@@ -63,8 +90,29 @@ class RunFolder:
 
     def note_step(self, **numbers):
         """Append a line to steps.jsonl."""
-        with self.steps.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(numbers) + "\n")
+        try:
+            with self.steps.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(numbers) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, f"can't write {self.steps}: {error.strerror or error}") from error
+
+
+def lock(file):
+    """Lock an open file for this process alone; OSError if another one has done so."""
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def evaluation_files(folder):
+    """(table, picture) that `minisegnet eval` writes into a folder."""
+    return Path(folder) / "eval.csv", Path(folder) / "eval_confusion.png"
 
 
 def table(columns, rows):

@@ -2,41 +2,31 @@
 
 import contextlib
 import math
-import signal
-import sys
-import threading
 import time
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 import kernels
 
 from .. import checkpoint, data, losses, optim
+from ..data.loader import WorkerError
 from ..evaluate import evaluate, panel_rows
 from ..files import atomic_write
-from ..trained import Recipe, load_trained
+from ..trained import Recipe, check_same_classes, load_trained
 from . import parts
-from .config import Config, load
+from .config import Config
 from .folder import MEASURES, RunFolder
+from .progress import Progress
+from .trouble import Interrupted, TrainingError, layer_of, not_finite, stop_requests
 
 NOTE_EVERY = 10  # steps from one line of steps.jsonl to the next
+DRAW_EVERY = 10  # seconds, from one drawing of the curves to the next: short epochs need not wait for it
 PANEL = 4  # pictures in a panel
 
 
-class TrainingError(RuntimeError):
-    """A run that can't go on: the loss is not a number any more."""
-
-    expected = True  # no mistake in this program: a message is enough
-
-
-class Interrupted(RuntimeError):
-    """The run was asked to stop, and has saved where it is. `signal` is the number of the signal."""
-
-    def __init__(self, signal, path):
-        super().__init__(f"stopped as asked; `--resume` goes on from {path}")
-        self.signal = signal
+# What a checkpoint keeps of a Trainer, besides net, optimiser and schedule.
+STATE = ("epoch", "batch", "step", "loss_sum", "seconds", "lr", "history", "best", "best_loss", "best_epoch")
 
 
 class Result(NamedTuple):
@@ -52,43 +42,61 @@ def train(config, out, resume=False, overwrite=False, quiet=False):
     resume: go on with the run in `out`, bit for bit as if it had never stopped; its own configuration counts, and
         config may be None. overwrite: delete the run that is in `out`. quiet: without progress bar and messages.
 
-    Raises FileExistsError if there is a run and neither is asked for, FileNotFoundError if there is none to resume,
-    Interrupted after Ctrl-C or SIGTERM (the step is finished and saved; a second one aborts), TrainingError for a loss
-    that is NaN or infinite, and whatever is wrong with the data or the configuration, before anything is written.
+    Raises FileExistsError if there is a run and neither is asked for, or if another process is at work in `out`,
+    FileNotFoundError if there is none to resume, Interrupted after Ctrl-C, SIGTERM or SIGHUP (the step is finished and
+    saved; a second one aborts), TrainingError for a loss or weights that are NaN or infinite and for a data worker that
+    died, MemoryError with the array and the layer, and whatever is wrong with the data or the configuration, before
+    anything is written.
     """
     folder = RunFolder(out)
     if resume:
-        if not folder.last.exists():
+        started = folder.files() == [folder.config]  # it was killed before it could save anything
+        if not folder.last.exists() and not started:
             raise FileNotFoundError(f"{folder.path} has no {folder.last.name} to resume from; leave --resume out")
-        config = Config(**load(folder.config))
-    trainer = Trainer(config, folder, quiet)
-    if resume:
-        trainer.resume()
+        config = Config.read(folder.config)
     else:
-        folder.prepare(overwrite)
-        atomic_write(folder.config, config.as_toml())
-    with stop_requests() as requested:
-        return trainer.run(requested)
+        folder.check_free(overwrite)
+    found = checkpoint.load(folder.last) if resume and folder.last.exists() else None
+    trainer = Trainer(config, folder, quiet, found)
+    if not resume:
+        trainer.check_first_batch()
+    with folder.locked():
+        if not resume:
+            folder.prepare(overwrite)
+            atomic_write(folder.config, config.as_toml())
+        if found:
+            trainer.resume(found)
+        else:
+            trainer.save(folder.last)  # a disk that is full or can't be written is noticed now, not after an epoch
+        with stop_requests() as requested:
+            return trainer.run(requested)
 
 
 class Trainer:
-    """A run in progress."""
+    """A run in progress. found: the checkpoint that `resume` will go on from, if any."""
 
-    def __init__(self, config, folder, quiet=False):
+    def __init__(self, config, folder, quiet=False, found=None):
         if config.threads:
             kernels.set_num_threads(config.threads)
-        self.config, self.folder, self.quiet = config, folder, quiet
+        self.config, self.folder, self.progress = config, folder, Progress(quiet)
+        self.say = self.progress.say
+        self.requested = lambda: 0
         self.train_data = data.open(config.data, split=config.train_split)
         self.val_data = data.open(config.val_data or config.data, split=config.val_split)
         check_same_classes(self.train_data, self.val_data)
         self.teacher = load_trained(config.teacher) if config.teacher else None
-        self.recipe = self.make_recipe()
+        self.recipe = Recipe(**found.config["recipe"]) if found else self.make_recipe()
         self.net = parts.make_net(config, self.train_data.channels, len(self.train_data.classes))
-        if config.init:
-            self.start_from(config.init)
+        anew = self.start_from(config.init) if config.init and not found else []
         if config.sparsity:
             parts.prune(self.net, config.sparsity)
         self.frozen = parts.frozen_prefixes(config, self.net)
+        raw = [name for name in anew if self.frozen and name.startswith(self.frozen)]
+        if raw:
+            raise ValueError(
+                f"freeze {config.freeze!r} would keep weights that nobody has trained: {raw[0]} is not in "
+                f"{config.init} or has another shape there; use the same model and settings"
+            )
         trained = [p for name, p in self.net.named_parameters() if not name.startswith(self.frozen or ("\0",))]
         if not trained:
             raise ValueError(f"freeze {config.freeze!r} leaves nothing to train")
@@ -110,39 +118,65 @@ class Trainer:
         self.schedule = parts.make_schedule(config, self.optimizer, config.epochs * len(self.loader))
         self.epoch, self.batch, self.step = 1, 0, 0  # of the step that comes next; epochs count from 1
         self.loss_sum, self.seconds = 0.0, 0.0  # of this epoch so far
-        self.history, self.best, self.best_epoch = [], -math.inf, 0
+        self.history, self.best, self.best_loss, self.best_epoch = [], -math.inf, math.inf, 0
+        self.lr = self.optimizer.lr  # of the last step
+        self.drawn = -math.inf  # when curves were drawn last
 
     def make_recipe(self):
         """What prediction needs to know besides the weights."""
         mean, std = (0.0,) * self.train_data.channels, (1.0,) * self.train_data.channels
         if self.teacher:  # both nets see the same numbers
             check_same_classes(self.teacher.recipe, self.train_data)
+            for name in ("normalise", "resize"):
+                wanted, got = getattr(self.teacher.recipe, name), getattr(self.config, name)
+                if wanted != got:
+                    raise ValueError(
+                        f"the teacher was trained with --{name} {wanted}, the student must be too, got {got}"
+                    )
             mean, std = self.teacher.recipe.mean, self.teacher.recipe.std
         elif self.config.normalise == "dataset":
             mean, std = (tuple(map(float, values)) for values in data.statistics(self.train_data, limit=200))
         return Recipe.of(self.config, self.train_data, mean, std)
 
     def start_from(self, path):
-        """Take over the weights of a checkpoint that fit."""
+        """Take over the weights of a checkpoint that fit; returns the names of those that did not."""
         found = checkpoint.restore(checkpoint.load(path), self.net, strict=False)
         anew = [*found.missing, *found.reshaped]
-        rest = f", but {', '.join(anew[:4])} ({len(anew)} in all) start anew" if anew else ""
-        self.say(f"{path} taken over{rest}")
+        rest = f"; {', '.join(anew[:4])}{' ...' if len(anew) > 4 else ''} start anew" if anew else ""
+        count = len(self.net.state_dict())
+        self.say(f"{path}: {count - len(anew)} of {count} arrays taken over{rest}")
+        return anew
+
+    def check_first_batch(self):
+        """Raise for whatever is wrong with it: before there is a folder, and not after it."""
+        loader = self.loader
+        loader = data.DataLoader(
+            self.train_data, loader.batch_size, True, transform=loader.transform, rng=self.config.seed
+        )
+        with contextlib.closing(loader.batches(1)) as batches:
+            batch = next(batches)
+        scores = self.net.eval()(batch.images[:1])
+        if scores.ndim != batch.targets.ndim + 1:
+            wants = "masks" if batch.targets.ndim == 3 else "one label for each picture"
+            does = "classifies whole pictures" if scores.ndim == 2 else "labels each pixel"
+            raise ValueError(
+                f"{self.config.model} {does}, but {self.train_data.name} has {wants}; choose another --model"
+            )
 
     # ------------------------------------------------------------------ the run
 
     def run(self, requested):
         """All epochs that are left; `requested()` says whether a signal asks to stop."""
+        self.requested = requested
         total = self.config.epochs * len(self.loader)
-        with tqdm(total=total, initial=self.step, unit="step", disable=self.quiet or None, dynamic_ncols=True) as bar:
-            self.bar = bar
+        with self.progress.steps(total, done=self.step), self.explained():
             bad = 0
             for row in reversed(self.history):  # validations since the best one, also of a resumed run
                 if row["epoch"] <= self.best_epoch:
                     break
-                bad += row["val_miou"] == row["val_miou"]
+                bad += not math.isnan(row["val_loss"])
             while self.epoch <= self.config.epochs and not (0 < self.config.patience <= bad):
-                self.train_epoch(requested)
+                self.train_epoch()
                 if self.is_validation():
                     bad = 0 if self.validate() else bad + 1
                 else:
@@ -150,13 +184,36 @@ class Trainer:
                 self.epoch, self.batch, self.loss_sum, self.seconds = self.epoch + 1, 0, 0.0, 0.0
                 self.save(self.folder.last)
                 self.write_pictures()
-        self.finish()
+            self.finish()
         return Result(self.folder.path, self.best, self.best_epoch, self.history)
+
+    @contextlib.contextmanager
+    def explained(self):
+        """Adds to errors that come from outside what this run was doing, and what is left of it."""
+        try:
+            yield
+        except WorkerError as error:
+            raise TrainingError(f"{error}; `--resume` goes on from {self.folder.last}") from error
+        except MemoryError as error:
+            layer = layer_of(error, self.net)
+            where = f"step {self.step + 1} (epoch {self.epoch}{f', layer {layer}' if layer else ''})"
+            raise MemoryError(
+                f"memory ran out in {where}: {str(error) or 'no more is known'}; the last good state is "
+                f"{self.folder.last}; try a smaller --batch-size or --resize, or a narrower net"
+            ) from error
+
+    def watched(self, loader):
+        """A loader's batches for an evaluation, between which a request to stop is heard."""
+        with contextlib.closing(iter(loader)) as batches:
+            for batch in batches:
+                yield batch
+                if self.requested():
+                    raise Interrupted(self.requested(), self.folder.last)
 
     def is_validation(self):
         return self.epoch % self.config.val_every == 0 or self.epoch == self.config.epochs
 
-    def train_epoch(self, requested):
+    def train_epoch(self):
         """The rest of this epoch's steps."""
         self.net.train()
         for name, layer in self.net.named_layers():
@@ -174,9 +231,9 @@ class Trainer:
                 self.loss_sum += loss
                 self.batch, self.step = self.batch + 1, self.step + 1
                 self.show(loss)
-                if requested():
+                if self.requested():
                     self.save(self.folder.last)
-                    raise Interrupted(requested(), self.folder.last)
+                    raise Interrupted(self.requested(), self.folder.last)
 
     def train_step(self, images, targets):
         """Forward, loss, backward, update; returns the loss."""
@@ -190,11 +247,7 @@ class Trainer:
             loss = (1 - config.teacher_share) * loss + config.teacher_share * imitation
             dscores = dscores + self.imitation.backward(imitation_saved, config.teacher_share)
         if not math.isfinite(loss):
-            good = self.folder.last if self.folder.last.exists() else "the beginning"
-            raise TrainingError(
-                f"the loss is {loss} at step {self.step + 1} (epoch {self.epoch}); nothing was saved of it, the last "
-                f"good state is {good}; try a lower --lr, --warmup or --clip 1"
-            )
+            raise self.diverged(f"the loss is {loss} at step {self.step + 1}")
         self.net.backward(dscores, saved)
         if config.l1:
             for _, p in parts.prunable(self.net):
@@ -205,6 +258,7 @@ class Trainer:
         self.optimizer.step()
         for p, mask in masks:  # what was pruned stays pruned
             p.value *= mask
+        self.lr = self.optimizer.lr
         if config.schedule != "plateau":
             self.schedule.step()
         return loss
@@ -212,8 +266,16 @@ class Trainer:
     def validate(self):
         """Measure on the validation data; returns whether it is the best so far, which is then saved."""
         start = time.perf_counter()
-        self.bar.set_description(f"epoch {self.epoch}: validating")
-        confusion, loss = evaluate(self.net, self.val_loader, len(self.recipe.classes), self.criterion)
+        self.progress.now(f"epoch {self.epoch}: validating")
+        try:
+            confusion, loss = evaluate(
+                self.net, self.val_loader, len(self.recipe.classes), self.criterion, progress=self.watched
+            )
+        except Interrupted:
+            self.save(self.folder.last)  # all steps of the epoch are done: only the validation is to be done again
+            raise
+        if not math.isfinite(loss):
+            raise self.diverged(f"the validation loss is {loss} after step {self.step}")
         miou = confusion.mean_iou()
         self.note_epoch(
             {
@@ -225,16 +287,15 @@ class Trainer:
         )
         if self.config.schedule == "plateau":
             self.schedule.step(miou)
-        better = miou > self.best
+        better = (miou, -loss) > (self.best, -self.best_loss)  # equal scores, as of a net that knows one class only
         if better:
-            self.best, self.best_epoch = miou, self.epoch
+            self.best, self.best_loss, self.best_epoch = miou, loss, self.epoch
             self.save(self.folder.best)
-        if not self.quiet:
-            self.bar.write(
-                f"epoch {self.epoch:3d}   loss {self.history[-1]['train_loss']:.3f}   val loss {loss:.3f}   "
-                f"mIoU {miou:.3f}{' *' if better else '  '}   accuracy {confusion.accuracy():.3f}   "
-                f"{self.seconds:.0f} + {time.perf_counter() - start:.0f} s"
-            )
+        self.say(
+            f"epoch {self.epoch:3d}   loss {self.history[-1]['train_loss']:.3f}   val loss {loss:.3f}   "
+            f"mIoU {miou:.3f}{' *' if better else '  '}   accuracy {confusion.accuracy():.3f}   "
+            f"{self.seconds:.0f} + {time.perf_counter() - start:.0f} s"
+        )
         return better
 
     def note_epoch(self, measured):
@@ -242,7 +303,7 @@ class Trainer:
         unknown = dict.fromkeys(MEASURES, math.nan)
         batches = max(1, self.batch)
         self.history.append(
-            {"epoch": self.epoch, "step": self.step, "lr": self.optimizer.lr, "train_loss": self.loss_sum / batches}
+            {"epoch": self.epoch, "step": self.step, "lr": self.lr, "train_loss": self.loss_sum / batches}
             | unknown
             | measured
             | {
@@ -255,20 +316,23 @@ class Trainer:
     def show(self, loss):
         """Move the bar; now and then a line for steps.jsonl."""
         if self.step % NOTE_EVERY == 0:
-            self.folder.note_step(step=self.step, epoch=self.epoch, loss=loss, lr=self.optimizer.lr)
-        self.bar.update()
+            self.folder.note_step(step=self.step, epoch=self.epoch, loss=loss, lr=self.lr)
         rate = self.batch * self.loader.batch_size / max(self.seconds, 1e-9)
         best = f" mIoU {self.best:.3f}" if self.best_epoch else ""
-        self.bar.set_description(f"epoch {self.epoch}/{self.config.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {self.loss_sum / self.batch:.3f}{best} {rate:.1f} images/s", refresh=False)
+        self.progress.step(
+            f"epoch {self.epoch}/{self.config.epochs}",
+            f"loss {self.loss_sum / self.batch:.3f}{best} {rate:.1f} images/s",
+        )
 
     # ------------------------------------------------------------------ pictures and the end
 
     def write_pictures(self):
-        """Curves, and every few epochs a panel."""
+        """Curves, unless they have just been drawn, and every few epochs a panel."""
         from .. import charts
 
-        charts.curves(self.history, self.folder.curves)
+        if time.monotonic() > self.drawn + DRAW_EVERY:
+            charts.curves(self.history, self.folder.curves)
+            self.drawn = time.monotonic()
         every = self.config.panels_every
         if self.train_data.kind == "segmentation" and every and (self.epoch - 1) % every == 0:
             self.write_panel(self.folder.panels / f"epoch-{self.epoch - 1:04d}.png")
@@ -280,72 +344,53 @@ class Trainer:
         pictures.panel(rows, self.recipe.colours, self.recipe.classes, path)
 
     def finish(self):
-        """The best net's confusion matrix, class table and panel, and the report."""
+        """The curves, the best net's confusion matrix, class table and panel, and the report."""
         from .. import charts, report
 
-        best = load_trained(self.folder.best) if self.folder.best.exists() else None
-        if best is None:
-            return  # not one validation
+        best = load_trained(self.folder.best if self.best_epoch else self.folder.last)
         self.net = best.net
-        confusion, _ = evaluate(best.net, self.val_loader, len(self.recipe.classes))
+        confusion, _ = evaluate(best.net, self.val_loader, len(self.recipe.classes), progress=self.watched)
+        charts.curves(self.history, self.folder.curves)
         charts.confusion(confusion.matrix, self.recipe.classes, self.folder.confusion)
         self.folder.write_classes(self.recipe.classes, confusion)
         if self.train_data.kind == "segmentation":
             self.write_panel(self.folder.panels / "best.png")
         report.write_report(self.folder.path)
-        self.say(f"\nbest: epoch {self.best_epoch}, mIoU {self.best:.3f}\n{confusion.table(self.recipe.classes)}")
+        which = f"epoch {self.best_epoch}, mIoU {self.best:.3f}" if self.best_epoch else "unknown, all pixels are void"
+        self.say(f"\nbest: {which}\n{confusion.table(self.recipe.classes)}")
         self.say(f"\n{self.folder.report} shows all of it.")
-
-    def say(self, text):
-        if not self.quiet:
-            print(text, file=sys.stdout, flush=True)
 
     # ------------------------------------------------------------------ checkpoints
 
     def save(self, path):
-        """Everything that the next step depends on, in one file."""
-        state = {name: getattr(self, name) for name in ("epoch", "batch", "step", "loss_sum", "seconds")}
-        state |= {"history": self.history, "best": self.best, "best_epoch": self.best_epoch}
+        """Everything that the next step depends on, in one file; TrainingError for a net that holds NaN or infinity."""
+        bad = not_finite(self.net)
+        if bad is not None:
+            raise self.diverged(f"{bad} holds NaN or infinity after step {self.step}")
+        state = {name: getattr(self, name) for name in STATE}
         saved_config = {"config": self.config.as_dict(), "recipe": self.recipe.as_dict()}
+        saved_config["pictures"] = len(self.train_data)
         checkpoint.save(path, self.net, self.optimizer, self.schedule, state, saved_config)
 
-    def resume(self):
-        """Go on where `last` was saved."""
-        found = checkpoint.load(self.folder.last)
+    def diverged(self, what):
+        """The TrainingError for numbers that are none any more."""
+        good = self.folder.last if self.folder.last.exists() else "the beginning"
+        return TrainingError(
+            f"{what} (epoch {self.epoch}); nothing was saved of it, the last good state is {good}; try a lower --lr, "
+            f"--warmup or --clip 1"
+        )
+
+    def resume(self, found):
+        """Go on where the checkpoint `last` was saved."""
+        if found.config["pictures"] != len(self.train_data):
+            raise ValueError(
+                f"{self.config.data} had {found.config['pictures']} pictures when the run began, and has "
+                f"{len(self.train_data)} now; bring them back, or start another run with --init {self.folder.last}"
+            )
         checkpoint.restore(found, self.net, self.optimizer, self.schedule)
         for name, value in found.state.items():
             setattr(self, name, value)
         self.folder.cut_steps(self.step)
+        if not self.batch and self.epoch > 1:
+            self.write_pictures()  # the process may have been killed before it did
         self.say(f"{self.folder.last}: going on with epoch {self.epoch}, step {self.step + 1}")
-
-
-def check_same_classes(a, b):
-    if len(a.classes) != len(b.classes) or a.channels != b.channels:
-        raise ValueError(
-            f"{a.name} has {len(a.classes)} classes and {a.channels} channels, {b.name} has {len(b.classes)} and "
-            f"{b.channels}; they must agree"
-        )
-
-
-@contextlib.contextmanager
-def stop_requests():
-    """Within the block Ctrl-C and SIGTERM only ask to stop: the function that comes back gives the signal's number.
-
-    The second one is not held back.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    asked, before = [], {}
-
-    def ask(number, frame):
-        asked.append(number)
-        signal.signal(number, before[number])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, ask)
-    try:
-        yield lambda: asked[0] if asked else 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -149,7 +149,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
     train(small(epochs=1), tmp_path, quiet=True)
     good = (tmp_path / "last.safetensors").read_bytes()
     run = trainer.Trainer(small(), RunFolder(tmp_path), quiet=True)
-    run.resume()
+    run.resume(checkpoint.load(tmp_path / "last.safetensors"))
     run.epoch = 1  # of two
     next(iter(run.net.parameters())).value[...] = np.nan
     with pytest.raises(trainer.TrainingError, match=r"the loss is nan at step 4 .*last\.safetensors; try a lower --lr"):
@@ -176,8 +176,10 @@ def test_every_loss_and_optimiser_runs(loss, optimizer, tmp_path):
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "polynomial", "step", "exponential", "plateau"])
 def test_every_schedule_ends_where_it_should(schedule, tmp_path):
     result = train(small(schedule=schedule, epochs=3, lr=1e-3), tmp_path, quiet=True)
-    end = {"constant": 1e-3, "cosine": 0.0, "polynomial": 0.0, "step": 1e-6, "exponential": 1e-5, "plateau": 1e-3}
-    assert result.history[-1]["lr"] == pytest.approx(end[schedule], rel=1e-6, abs=1e-12)
+    left = 8 / 9  # of the way, at the last of nine steps
+    end = {"cosine": (1 + math.cos(math.pi * left)) / 2, "polynomial": (1 - left) ** 0.9, "step": 0.01}
+    end |= {"constant": 1, "exponential": 0.01**left, "plateau": 1}
+    assert result.history[-1]["lr"] == pytest.approx(1e-3 * end[schedule], rel=1e-6)
 
 
 def test_early_stop(tmp_path, monkeypatch):
@@ -217,6 +219,55 @@ def test_a_student_learns_from_its_teacher(tmp_path):
     assert only.history[-1]["train_loss"] < only.history[0]["train_loss"]
     student, teacher = load_trained(tmp_path / "student"), load_trained(tmp_path / "teacher")
     assert (student.recipe.mean, student.recipe.std) == (teacher.recipe.mean, teacher.recipe.std)
+
+
+def test_frozen_weights_must_come_from_somewhere(tmp_path):
+    train(small(epochs=1), tmp_path / "first", quiet=True)
+    settings = {"init": str(tmp_path / "first/best.safetensors"), "freeze": "encoder"}
+    with pytest.raises(ValueError, match=r"freeze 'encoder' would keep weights that nobody has trained: "):
+        train(small(model_settings={"width": 3, "depth": 1}, **settings), tmp_path / "second", quiet=True)
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_student_sees_what_its_teacher_saw(tmp_path):
+    train(small(epochs=1, normalise="image"), tmp_path / "teacher", quiet=True)
+    with pytest.raises(ValueError, match="trained with --normalise image, the student must be too, got dataset"):
+        train(small(teacher=str(tmp_path / "teacher")), tmp_path / "student", quiet=True)
+
+
+def test_data_that_changed_are_not_resumed_with(tmp_path):
+    train(small(epochs=1), tmp_path, quiet=True)
+    config = (tmp_path / "config.toml").read_text(encoding="utf-8")
+    (tmp_path / "config.toml").write_text(config.replace("count=12", "count=16"), encoding="utf-8")
+    with pytest.raises(ValueError, match="had 12 pictures when the run began, and has 16 now"):
+        train(None, tmp_path, resume=True, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"model": "simple", "model_settings": {"width": 2, "size": 16}}, "simple classifies whole pictures, but"),
+        ({"augment": "RandomScale(0.5, 2)"}, "RandomScale|Resize|size"),
+    ],
+)
+def test_a_start_that_fails_leaves_no_folder(settings, text, tmp_path):
+    with pytest.raises(ValueError, match=text):
+        train(small(**settings), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_equal_scores_the_smaller_loss_is_the_better_one(tmp_path, monkeypatch):
+    evaluate = trainer.evaluate
+
+    def always_half(*arguments, **options):
+        confusion, loss = evaluate(*arguments, **options)
+        confusion.mean_iou = lambda: 0.5
+        return confusion, loss
+
+    monkeypatch.setattr(trainer, "evaluate", always_half)
+    result = train(small(epochs=3), tmp_path, quiet=True)
+    losses = [row["val_loss"] for row in result.history]
+    assert result.best_epoch == 1 + losses.index(min(losses))
 
 
 def test_what_is_pruned_stays_zero(tmp_path, capsys):
