@@ -256,7 +256,12 @@ def test_prune_makes_a_new_run(run, tmp_path, capsys):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     out = tmp_path / "pruned"
     assert main(["prune", str(run), "--out", str(out), "--sparsity", "0.5", "--epochs", "2", "--quiet"]) == 0
-    assert re.fullmatch(r"0\.0% of the weights were zero before, 50\.\d% are now\n", capsys.readouterr().out)
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"0\.0% of the weights were zero before, 50\.\d% are now", lines[0])
+    after = max(
+        float(row["val_miou"]) for row in csv.DictReader((out / "metrics.csv").read_text(encoding="utf-8").splitlines())
+    )
+    assert re.fullmatch(rf"mean IoU 0\.\d\d\d before, {after:.3f} now", lines[1])
     settings = load(out / "config.toml")
     assert (settings["sparsity"], settings["epochs"], settings["lr"]) == (0.5, 2, 0.0025)
     assert settings["init"] == str(run / "best.safetensors")
