@@ -4,6 +4,8 @@ import signal
 
 
 def pytest_configure(config):
-    """Hear Ctrl-C: processes that a shell starts in the background ignore it, and would hand that down to children."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Hear signals that a process in the background or under nohup ignores, and would hand down so to its children."""
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)  # there is no SIGHUP on Windows
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
