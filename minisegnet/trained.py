@@ -83,6 +83,7 @@ class Trained(NamedTuple):
     net: Layer  # in inference mode
     recipe: Recipe
     path: Path
+    config: dict  # of the run that trained it
 
 
 def load_trained(path):
@@ -98,11 +99,11 @@ def load_trained(path):
         path = there[0]
     found = checkpoint.load(path)
     try:
-        recipe = Recipe(**found.config["recipe"])
+        recipe, config = Recipe(**found.config["recipe"]), found.config["config"]
     except (KeyError, TypeError):
         raise checkpoint.CheckpointError(
             f"{path} does not say how its net is built; it was not written by `minisegnet train`"
         ) from None
     net = models.build(recipe.model, recipe.channels, len(recipe.classes), rng=0, **recipe.model_settings)
     checkpoint.restore(found, net)
-    return Trained(net.eval(), recipe, path)
+    return Trained(net.eval(), recipe, path, config)

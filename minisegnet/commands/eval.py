@@ -21,13 +21,12 @@ def run(options):
     from tqdm import tqdm
 
     from .. import charts, data
-    from ..checkpoint import load
     from ..evaluate import evaluate
     from ..train.folder import evaluation_files, measures_of_classes
     from ..trained import check_same_classes, load_trained
 
     trained = load_trained(options.run_folder)
-    config = load(trained.path).config["config"]
+    config = trained.config
     spec = options.data or config["val_data"] or config["data"]
     dataset = data.open(spec, split=options.split or config["val_split"])
     recipe = trained.recipe

@@ -32,7 +32,7 @@ def brightness_net(**recipe):
     net.bias.value = np.array([0.0, -4.0], np.float32)
     about = {"name": "grey", "model": "", "model_settings": {}, "channels": 1, "classes": ("dark", "light")}
     about |= {"colours": [[0, 0, 0], [255, 255, 0]], "kind": "segmentation", "resize": 0, "normalise": "none"}
-    return Trained(net.eval(), Recipe(**about | {"mean": (0.0,), "std": (1.0,)} | recipe), Path("none"))
+    return Trained(net.eval(), Recipe(**about | {"mean": (0.0,), "std": (1.0,)} | recipe), Path("none"), {})
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (33, 31), (64, 64), (100, 70), (65, 200)])
