@@ -24,6 +24,7 @@ from .files import atomic_write
 KEY, FORMAT = "minisegnet", "checkpoint 1"
 SHOWN = 12  # differences that an error lists before it only counts them
 OTHER = "use another checkpoint of the same training (best.safetensors, last.safetensors) or train again"
+GIVE = "give one that `minisegnet train` or minisegnet.checkpoint.save wrote"
 FIT = (
     "build the net as the file's config says (load(path).config); to begin another training with the parts that fit, "
     "use strict=False"
@@ -63,7 +64,7 @@ def save(path, net, optimizer=None, schedule=None, state=None, config=None):
     Parameters
         path: where to; an existing file is replaced
         net: any Layer
-        optimizer, schedule: needed to continue a training, not to use the net
+        optimizer, schedule: needed to continue a training, not to use the net; Adam's make the file three times as long
         state, config: dicts of what JSON can hold: where the training stands, and how the net was built and trained
 
     Raises OSError, naming the path, if the disk doesn't take it, TypeError for a state or config that JSON can't hold.
@@ -156,6 +157,11 @@ def load(path):
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
+        with path.open("rb") as file:
+            head = file.read(16)
+        if head[8:9] not in (b"{", b""):  # the header of a safetensors file begins there, behind its length
+            what = f"{path} is no checkpoint (it begins with {head!r}), or its beginning is damaged"
+            raise CheckpointError(f"{what}; {GIVE}") from None
         raise CheckpointError(f"{path} is damaged or was cut short ({error}); {OTHER}") from None
     expected, _, text = rest.partition("\n")
     if checksum(text, tensors) != expected:
@@ -173,7 +179,7 @@ def whose(written):
     """Why a file with this first line of metadata can't be read: it is of a later version, or not ours."""
     if written.startswith("checkpoint "):
         return f"a {written!r}, and this version of minisegnet reads {FORMAT!r}: install a newer minisegnet"
-    return "not a checkpoint of minisegnet; give one that `minisegnet train` or minisegnet.checkpoint.save wrote"
+    return f"not a checkpoint of minisegnet; {GIVE}"
 
 
 # ------------------------------------------------------------------ taking over
@@ -246,8 +252,8 @@ def restore_part(checkpoint, part, thing):
     content = getattr(checkpoint, part)
     if content is None:
         raise CheckpointError(
-            f"{checkpoint.path} has no {part} state: it can be used and fine-tuned, but its training can't be "
-            f"continued; give the training's last.safetensors"
+            f"{checkpoint.path} has no {part} state: it can be used and fine-tuned (--init), but its training can't be "
+            f"continued; that needs what the training saved as last.safetensors (best.safetensors is without)"
         )
     if content["kind"] != kind(thing):
         raise CheckpointError(

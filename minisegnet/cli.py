@@ -43,11 +43,22 @@ def complain(text):
         print(text, file=sys.stderr)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that answers wrong arguments in one line; the list of all options would push it out of sight."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # said here, as the whole parser doesn't know which command's help has the right ones
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def parser():
     """All commands and their options."""
-    top = argparse.ArgumentParser(
-        prog="minisegnet", description="Learn backpropagation by watching it learn to segment images."
-    )
+    top = Parser(prog="minisegnet", description="Learn backpropagation by watching it learn to segment images.")
     top.add_argument("--version", action="version", version=f"minisegnet {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command in (demo, train, eval, predict, data, prune, bench, info):

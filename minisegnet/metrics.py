@@ -176,24 +176,26 @@ class ConfusionMatrix:
         >>> matrix = ConfusionMatrix(2)
         >>> matrix.update(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]))
         >>> print(matrix.table(["ground", "disc"]))
-        class      pixels     IoU  recall  precision      F1
-        ground     100.0%   75.0%   75.0%     100.0%   85.7%
-        disc         0.0%    0.0%       -       0.0%    0.0%
+        class      pixels     IoU  accuracy  precision      F1
+        ground     100.0%   75.0%     75.0%     100.0%   85.7%
+        disc         0.0%    0.0%         -       0.0%    0.0%
         mean IoU 37.5%, pixels right 75.0%, mean class accuracy 75.0%, of 4 pixels
+        (accuracy of a class: the share of its pixels that were found, also called recall)
         """
         names = [str(name) for name in self._names(names)]
         width = max(8, *map(len, names))
-        lines = [f"{'class':<{width}}  {'pixels':>7}  {'IoU':>6}  {'recall':>6}  {'precision':>9}  {'F1':>6}"]
+        lines = [f"{'class':<{width}}  {'pixels':>7}  {'IoU':>6}  {'accuracy':>8}  {'precision':>9}  {'F1':>6}"]
         shares = ratio(self.matrix.sum(axis=1), self.matrix.sum())
         for name, share, *scores in zip(
-            names, shares, self.iou(), self.recall(), self.precision(), self.f1(), strict=True
+            names, shares, self.iou(), self.class_accuracy(), self.precision(), self.f1(), strict=True
         ):
-            cells = [f"{percent(value):>{size}}" for value, size in zip(scores, (6, 6, 9, 6), strict=True)]
+            cells = [f"{percent(value):>{size}}" for value, size in zip(scores, (6, 8, 9, 6), strict=True)]
             lines.append(f"{name:<{width}}  {percent(share):>7}  {'  '.join(cells)}")
         lines.append(
             f"mean IoU {percent(self.mean_iou())}, pixels right {percent(self.accuracy())}, "
             f"mean class accuracy {percent(self.mean_class_accuracy())}, of {self.matrix.sum()} pixels"
         )
+        lines.append("(accuracy of a class: the share of its pixels that were found, also called recall)")
         return "\n".join(lines)
 
     def _names(self, names):

@@ -5,12 +5,16 @@ less towards its edges, where the net sees less of the surroundings. A picture t
 with copies of its edge, and the padding cut off again.
 """
 
+import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from kernels import ops_for
+
+from .files import atomic_write
 
 SMALLEST = 64  # pixels: shorter sides are padded to this; deep nets halve them five or six times
 OVERLAP = 64  # pixels that neighbouring tiles have in common, or a quarter of a small tile
@@ -154,6 +158,58 @@ def output_names(pictures):
     return names
 
 
+def results_folder(path):
+    """The folder that results go into, made if it is not there. FileExistsError if a file is in its place."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        in_the_way = next((p for p in (path, *path.parents) if p.is_file()), path)
+        raise FileExistsError(
+            f"{in_the_way} is a file; --out names a folder for the results, give another one"
+        ) from None
+    return path
+
+
+def readable(trained, pictures, bad):
+    """(path, 8-bit picture) of those that can be read; what is wrong with the others is added to the list `bad`."""
+    from .data import DataError
+    from .data.files import read_image
+
+    for path in pictures:
+        try:
+            image = read_image(path, trained.recipe.channels)
+        except (DataError, OSError) as error:
+            bad.append(str(error))
+            continue
+        yield path, image
+
+
+def check_all_read(bad, count):
+    """ValueError that lists what was wrong with the pictures that could not be read, if there were any."""
+    if bad:
+        raise ValueError(f"{len(bad)} of {count} pictures could not be read:\n  " + "\n  ".join(bad))
+
+
+def classify_files(trained, inputs, out, progress=None):
+    """Write predictions.csv into the folder `out`: for each picture its most likely class, and p(class) of all classes.
+
+    Yields (picture, table's path, {class: probability}) one after the other; the table is written when all are done.
+    Pictures that can't be read are left out, and a ValueError at the end names them; progress wraps the list.
+    """
+    found, names, bad = find_pictures(inputs), trained.recipe.classes, []
+    target = results_folder(out) / "predictions.csv"
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["picture", "class", *(f"p({name})" for name in names)])
+    for path, image in readable(trained, progress(found) if progress else found, bad):
+        p = classify(trained, image).tolist()
+        rows.writerow([path, names[int(np.argmax(p))], *(f"{share:.6g}" for share in p)])
+        yield path, target, dict(zip(names, p, strict=True))
+    atomic_write(target, text.getvalue())
+    check_all_read(bad, len(found))
+
+
 def predict_files(trained, inputs, out, overlay=True, probabilities=False, tile=512, progress=None):
     """Write a mask NAME.png (the pixel is the class; with a palette to look at) for each picture into the folder `out`.
 
@@ -163,21 +219,14 @@ def predict_files(trained, inputs, out, overlay=True, probabilities=False, tile=
     Pictures that can't be read are left out, and a ValueError at the end names them.
     """
     from . import pictures as draw
-    from .data import DataError
-    from .data.files import read_image
 
     out, bad = Path(out), []
     found = [p for p in find_pictures(inputs) if p.resolve().parent != out.resolve()]  # earlier results are no inputs
     if not found:
         raise ValueError(f"all pictures lie in {out}, where results would overwrite them; choose another folder")
     names = output_names(found)
-    out.mkdir(parents=True, exist_ok=True)
-    for path in progress(found) if progress else found:
-        try:
-            image = read_image(path, trained.recipe.channels)
-        except (DataError, OSError) as error:
-            bad.append(str(error))
-            continue
+    results_folder(out)
+    for path, image in readable(trained, progress(found) if progress else found, bad):
         mask, p = predict(trained, image, tile)
         target = out / f"{names[path]}.png"
         colours = np.asarray(trained.recipe.colours, np.uint8)
@@ -185,8 +234,9 @@ def predict_files(trained, inputs, out, overlay=True, probabilities=False, tile=
         if overlay:
             draw.save_picture(out / f"{names[path]}_overlay.png", draw.overlay(image, mask, colours))
         if probabilities:
-            np.save(out / f"{names[path]}_probabilities.npy", p)
+            data = io.BytesIO()
+            np.save(data, p)
+            atomic_write(out / f"{names[path]}_probabilities.npy", data.getvalue())
         shares = np.bincount(mask.ravel(), minlength=len(colours)) / mask.size
         yield path, target, dict(zip(trained.recipe.classes, shares.tolist(), strict=True))
-    if bad:
-        raise ValueError(f"{len(bad)} of {len(found)} pictures could not be read:\n  " + "\n  ".join(bad))
+    check_all_read(bad, len(found))

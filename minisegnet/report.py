@@ -8,7 +8,10 @@ import base64
 import csv
 import html
 import math
+import os
 import platform
+import shlex
+import subprocess
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -31,7 +34,8 @@ HEADINGS = {
     "iou": "IoU",
     "f1": "F1",
 }
-SHARES = {"val_miou", "val_accuracy", "val_class_accuracy", "iou", "accuracy", "precision", "recall", "f1"}
+SHARES = {"val_miou", "val_accuracy", "val_class_accuracy", "iou", "accuracy", "precision", "f1"}
+LEGEND = "Accuracy is the share of a class's pixels that were found, which is also called recall."
 
 
 def write_report(run_folder):
@@ -172,7 +176,10 @@ def epoch_table(metrics):
 
 
 def class_table(path):
-    return table(rows := read_table(path), list(rows[0])) if path.is_file() else ""
+    if not path.is_file():
+        return ""
+    rows = read_table(path)
+    return table(rows, list(rows[0])) + f'<p class="soft">{html.escape(LEGEND)}</p>'
 
 
 def table(rows, columns, best=None):
@@ -224,13 +231,20 @@ def duration(seconds):
     return f"{hours} h {minutes} min" if hours else f"{seconds / 60:.1f} min"
 
 
+def shell(words):
+    """A command to type, with quotes where this system's shell needs them."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
 def reproduce(folder, config):
     """The command that repeats the run, and what it was done with."""
     if not config:
         return ""
     versions = f"minisegnet {__version__}, NumPy {np.__version__}, Python {platform.python_version()}"
+    command = shell(["minisegnet", "train", "--config", str(folder.resolve() / "config.toml"), "--out", "again"])
     return (
-        f"<pre>minisegnet train --config {html.escape(folder.resolve().name)}/config.toml --out again</pre>"
-        f"<p>The same configuration, data, machine and number of threads give the same numbers. "
+        f"<pre>{html.escape(command)}</pre>"
+        f"<p>Relative paths in the configuration count from the folder in which the run was started: go there first. "
+        f"The same configuration, data, machine and number of threads give the same numbers. "
         f"This page was made with {html.escape(versions)} on {html.escape(platform.system())}.</p>"
     )

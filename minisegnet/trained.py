@@ -66,9 +66,10 @@ def check_same_classes(a, b):
     Where a data set doesn't name its classes, so that they are called "class 0" and so on, their number must do.
     """
     if len(a.classes) != len(b.classes) or a.channels != b.channels:
+        fix = "" if a.channels == b.channels else f" (KIND:PATH,channels={a.channels} reads pictures so)"
         raise ValueError(
             f"{a.name} has {len(a.classes)} classes and {a.channels} channels, {b.name} has {len(b.classes)} and "
-            f"{b.channels}; they must agree"
+            f"{b.channels}; they must agree{fix}"
         )
     numbered = tuple(f"class {c}" for c in range(len(a.classes)))
     if tuple(a.classes) != tuple(b.classes) and numbered not in (tuple(a.classes), tuple(b.classes)):
@@ -86,17 +87,26 @@ class Trained(NamedTuple):
     config: dict  # of the run that trained it
 
 
+def checkpoint_of(path):
+    """The checkpoint file that is meant: the file itself, or of a run's folder its best net, or its last if none is.
+
+    FileNotFoundError for a folder without any.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    there = [path / name for name in ("best.safetensors", "last.safetensors") if (path / name).exists()]
+    if not there:
+        raise FileNotFoundError(f"{path} holds no checkpoint (best.safetensors); is it the folder of a run?")
+    return there[0]
+
+
 def load_trained(path):
     """The Trained net of a checkpoint file, or of a run's folder: its best net.
 
     Raises FileNotFoundError if there is none, CheckpointError for a file that is none or is damaged.
     """
-    path = Path(path)
-    if path.is_dir():
-        there = [path / name for name in ("best.safetensors", "last.safetensors") if (path / name).exists()]
-        if not there:
-            raise FileNotFoundError(f"{path} holds no checkpoint (best.safetensors); is it the folder of a run?")
-        path = there[0]
+    path = checkpoint_of(path)
     found = checkpoint.load(path)
     try:
         recipe, config = Recipe(**found.config["recipe"]), found.config["config"]

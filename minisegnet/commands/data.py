@@ -37,6 +37,7 @@ def add(commands):
     check.add_argument("data", help="such as folder:PATH; see `minisegnet data --help`")
     check.add_argument("--split", action="append", help="only this split (may be repeated; default: all)")
     check.add_argument("--sheet", metavar="FILE", help="draw a contact sheet of pictures with their masks (a PNG)")
+    check.add_argument("--all", action="store_true", help="print all findings, also when many are alike")
     check.set_defaults(run=run_check)
 
 
@@ -44,5 +45,5 @@ def run_check(options):
     from ..data.check import check
 
     report = check(options.data, split=options.split, contact_sheet=options.sheet)
-    print(report)
+    print(report.text(options.all))
     return 0 if report else 1

@@ -9,13 +9,16 @@ def add(commands):
         help="segment pictures with a trained net",
         description="Segments pictures of any size with a trained net. For each NAME.jpg it writes NAME.png, whose "
         "pixels are the classes (with a palette, so that viewers show them in colour), and NAME_overlay.png. Prints "
-        "the share of each class. A net trained to classify prints the most likely classes instead.",
+        "the share of each class. A net trained to classify prints the most likely classes instead, and writes those "
+        "of all pictures into one table, predictions.csv.",
     )
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run, or a checkpoint file")
     parser.add_argument(
         "inputs", nargs="+", metavar="PICTURES", help='files, folders, or patterns such as "shots/*.jpg"'
     )
-    parser.add_argument("--out", "-o", default="predictions", metavar="FOLDER", help="default: predictions")
+    parser.add_argument(
+        "--out", "-o", default="predictions", metavar="FOLDER", help="where results go (default: predictions)"
+    )
     parser.add_argument("--no-overlay", action="store_true", help="masks only")
     parser.add_argument("--probabilities", action="store_true", help="also NAME_probabilities.npy (classes, H, W)")
     parser.add_argument(
@@ -27,8 +30,7 @@ def add(commands):
 def run(options):
     from tqdm import tqdm
 
-    from ..data.files import read_image
-    from ..predict import classify, find_pictures, predict_files
+    from ..predict import classify_files, predict_files
     from ..trained import load_trained
 
     trained = load_trained(options.run_folder)
@@ -37,10 +39,9 @@ def run(options):
         return tqdm(items, unit="picture", leave=False, disable=None)
 
     if trained.recipe.kind == "classification":
-        for path in find_pictures(options.inputs):
-            p = classify(trained, read_image(path, trained.recipe.channels))
-            best = sorted(zip(p.tolist(), trained.recipe.classes, strict=True), reverse=True)[:3]
-            print(f"{path}   " + "   ".join(f"{name} {share:.1%}" for share, name in best))
+        for path, table, p in classify_files(trained, options.inputs, options.out, progress=progress):
+            best = sorted(((share, name) for name, share in p.items()), reverse=True)[:3]
+            tqdm.write(f"{path} -> {table}   " + ", ".join(f"{name} {share:.1%}" for share, name in best))
         return 0
     wanted = options.inputs, options.out, not options.no_overlay, options.probabilities, options.tile
     for path, target, shares in predict_files(trained, *wanted, progress=progress):

@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   minisegnet train --data shapes --epochs 2 --out runs/shapes
   minisegnet train --resume --out runs/photos
   minisegnet train --config runs/photos/config.toml --lr 1e-3 --out runs/slower
-  minisegnet train --data folder:new --init runs/photos/best.safetensors --freeze encoder --out runs/new
+  minisegnet train --data folder:new --init runs/photos --freeze encoder --out runs/new
 
 exit codes: 0 done, 1 something is wrong (the message says what), 2 wrong arguments, 130 stopped by Ctrl-C, 143 by
 SIGTERM and 129 by SIGHUP (the terminal was closed) after saving: --resume goes on from there"""

@@ -1,6 +1,7 @@
 """Pictures to learn from: data sets on disk and generated ones, batches of them, and their augmentation.
 
     open         a data set from one line of text: data.open("camvid:PATH"), "folder:PATH", "shapes:count=100"
+    open_like    the same, with as many channels as a net takes
     splits       which parts it has: ("train", "val")
     Dataset      what that gives: a sequence of (image, mask)
     DataLoader   batches, shuffled and augmented the same whatever the number of workers
@@ -24,6 +25,7 @@ _HOMES = {
     "VOID": "dataset",
     "check": None,  # a module, as are the two below
     "open": "formats",
+    "open_like": "formats",
     "shapes": None,
     "splits": "formats",
     "transforms": None,

@@ -4,6 +4,7 @@ Problems are what training would stop at, or what makes its results wrong; warni
 """
 
 import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from tqdm import tqdm
 from .dataset import VOID, DataError, Dataset, check_sizes
 
 DARK = 16  # of 255
+ALIKE = 3  # findings of one kind that are printed before the others are only counted
+FEW, RARE = 100, 1e-3  # pixels of a class, and their share, below which it may be there by mistake
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Part:
     counts: object  # PixelCounts
     sizes: Counter  # (width, height): pictures
     stored: Counter  # how pixels are stored: pictures
+    first_files: dict  # class: the first file that it occurs in
 
     def weights(self):
         """{rule: class weights} by every rule; {} without any labelled pixel."""
@@ -79,6 +83,10 @@ class Report:
         return self.first.weights()
 
     def __str__(self):
+        return self.text()
+
+    def text(self, everything=False):
+        """All that was found, as text. Of findings that are alike only the first few, unless `everything` is wanted."""
         lines = [self.name]
         for split, part in self.parts.items():
             lines += ["", *describe(split, part, self.weights if part is self.first else {})]
@@ -86,7 +94,7 @@ class Report:
         for title, items in (("warning", self.warnings), ("problem", self.problems)):
             if items:
                 lines += ["", f"{len(items)} {title}{'s' if len(items) > 1 else ''}:"]
-                lines += [f"  {file}: {text}" for file, text in items]
+                lines += listing(items, len(items) if everything else ALIKE)
         lines += ["", f"contact sheet: {self.sheet}"] if self.sheet else []
         lines += [] if self.problems else ["", "no problems found"]
         return "\n".join(lines)
@@ -116,6 +124,7 @@ def check(dataset_or_spec, split=None, contact_sheet=None, progress=True, **opti
         report.parts[dataset.split] = survey(dataset, report, seen, progress)
     if report.parts:
         compare_classes(report)
+        point_out_strays(report)
     if sheet is not None and datasets:
         from .sheet import draw_sheet
 
@@ -163,7 +172,7 @@ def survey(dataset, report, seen, progress):
             report.problem(getattr(dataset, "root", dataset.name), f"{dataset.split}: {BINARY}")
     if dataset.channels == 1 and any(mode not in GREY for mode in inspector.stored):
         report.warn(dataset.name, f"{dataset.split} has colour pictures, which are read as grey ones")
-    return Part(dataset, counts, inspector.sizes, inspector.stored)
+    return Part(dataset, counts, inspector.sizes, inspector.stored, inspector.first)
 
 
 class Inspector:
@@ -177,6 +186,7 @@ class Inspector:
         self.classes, self.kind, self.names = dataset.classes, dataset.kind, dataset.names
         self.mask_path = dataset.mask_path
         self.sizes, self.stored = Counter(), Counter()
+        self.first = {}  # class: the first file that it occurs in
 
     def __len__(self):
         return len(self.dataset)
@@ -192,7 +202,10 @@ class Inspector:
             self.report.warn(
                 self.dataset.mask_path(i) or self.names[i], "every pixel is void: there is nothing to learn"
             )
-        return np.zeros(0, np.int64) if mask is None else mask
+        mask = np.zeros(0, np.int64) if mask is None else mask
+        for c in np.flatnonzero(np.bincount(np.ravel(np.maximum(mask, 0)))).tolist():
+            self.first.setdefault(c, self.dataset.mask_path(i) or self.names[i])
+        return mask
 
     def attempt(self, function, i):
         """What a function makes of sample i; None, and a problem in the report, if it fails."""
@@ -228,27 +241,70 @@ def compare_classes(report):
     """Warn of classes that are nowhere to be learnt from, or can't be scored."""
     first, *others = report.parts.items()
     split, part = first
+    if not part.counts.pixels.any():
+        return  # there is nothing at all, and other findings say why
     names = part.dataset.classes
     for c in np.flatnonzero(part.counts.pixels == 0):
-        report.warn(part.dataset.name, f"class {names[c]} never occurs in {split}")
+        report.warn(part.dataset.name, f"{called(names[c])} never occurs in {split}")
     for other, other_part in others:
         for c in np.flatnonzero((part.counts.pixels > 0) & (other_part.counts.pixels == 0)):
-            report.warn(part.dataset.name, f"class {names[c]} has no score in {other}: it never occurs")
+            report.warn(part.dataset.name, f"{called(names[c])} has no score in {other}: it never occurs")
+
+
+def point_out_strays(report):
+    """Warn of classes of very few pixels in all splits together: a slip of the brush makes a class of its own."""
+    if report.first.dataset.kind != "segmentation":
+        return
+    pixels = sum(part.counts.pixels for part in report.parts.values())
+    for c in np.flatnonzero((pixels > 0) & (pixels < FEW) & (pixels < RARE * pixels.sum())).tolist():
+        files = [part.first_files[c] for part in report.parts.values() if c in part.first_files]
+        what = "only 1 pixel" if pixels[c] == 1 else f"only {pixels[c]} pixels"
+        report.warn(
+            files[0],
+            f"{called(report.first.dataset.classes[c])} has {what} in {', '.join(report.parts)}, the first one here; "
+            f"if that is a slip of the brush, repaint it",
+        )
+
+
+def called(name):
+    """A class as messages call it: "class sky", and not "class class 0" where it has no name but its number."""
+    return name if re.fullmatch("class [0-9]+", name) else f"class {name}"
 
 
 # ------------------------------------------------------------------ as text
 
 
+def listing(items, most):
+    """Lines for (file, text) items: of those whose texts differ in numbers and colours only, the first `most`.
+
+    >>> print(*listing([("a", "is 1 wide"), ("b", "is 2 wide"), ("c", "is lost"), ("d", "is 3 wide")], 1), sep="\\n")
+      a: is 1 wide
+      and 2 more like this, such as d (--all lists them)
+      c: is lost
+    """
+    kinds = {}
+    for file, text in items:
+        kinds.setdefault(re.sub(r"([0-9a-f]{6}, )*[0-9a-f]{6}\b|[0-9]+", "", text), []).append((file, text))
+    lines = []
+    for alike in kinds.values():
+        lines += [f"  {file}: {text}" for file, text in alike[:most]]
+        if len(alike) > most:
+            lines.append(f"  and {len(alike) - most} more like this, such as {alike[-1][0]} (--all lists them)")
+    return lines
+
+
 def describe(split, part, weights):
     """Lines about one split: its pictures, and a table of its classes with the weights that they suggest."""
     dataset, counts = part.dataset, part.counts
+    if not len(dataset):
+        return [f"{split}: no pictures"]
     sizes = [f"{w}x{h}" + (f" ({n})" if len(part.sizes) > 1 else "") for (w, h), n in part.sizes.most_common(5)]
     more = f" and {len(part.sizes) - 5} more" if len(part.sizes) > 5 else ""
-    kinds = ", ".join(f"{mode} ({n})" for mode, n in part.stored.most_common())
+    kinds = ", ".join(f"{mode} ({n})" for mode, n in part.stored.most_common()) or "nothing that can be read"
+    origin = "generated" if dataset.image_path(0) is None else f"stored as {kinds}"
     lines = [
-        f"{split}: {len(dataset)} pictures of {', '.join(sizes)}{more} (width x height)",
-        f"  stored as {kinds or 'nothing: they are generated'}; read with {dataset.channels} channel"
-        f"{'s' if dataset.channels > 1 else ''}",
+        f"{split}: {len(dataset)} pictures of {', '.join(sizes) or 'unknown size'}{more} (width x height)",
+        f"  {origin}; read with {dataset.channels} channel{'s' if dataset.channels > 1 else ''}",
     ]
     labelled = max(1, counts.pixels.sum())
     width = max(5, *map(len, dataset.classes))
@@ -258,6 +314,6 @@ def describe(split, part, weights):
         row = f"  {name:<{width}} {counts.pixels[c]:12d} {counts.pixels[c] / labelled:8.2%} {counts.images[c]:9d}"
         lines.append(row + "".join(f"  {w[c]:{len(rule)}.3f}" for rule, w in weights.items()))
     if dataset.kind == "segmentation":
-        share = counts.void / max(1, counts.void + labelled)
+        share = counts.void / max(1, counts.void + counts.pixels.sum())
         lines.append(f"  {'void':<{width}} {counts.void:12d} {share:8.2%} of all")
     return lines

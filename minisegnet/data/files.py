@@ -54,8 +54,8 @@ def read_label_pixels(path):
     if image.format in LOSSY or image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         raise DataError(
             path,
-            f"is a {image.format} picture ({image.mode}), and that format changes pixel values; "
-            f"masks must be stored without loss: as PNG",
+            f"is a {image.format} picture ({image.mode}), which {'blurs' if image.format in LOSSY else 'changes'} "
+            f"labels; save masks as PNG, from where they were drawn",
         )
     if image.mode == "F":
         raise DataError(path, "pixels are floating-point numbers, expected whole ones, the class indices")

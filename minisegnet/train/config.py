@@ -17,9 +17,9 @@ SCHEDULES = ("constant", "cosine", "polynomial", "step", "exponential", "plateau
 NORMALISATIONS = ("dataset", "image", "none")
 
 
-def about(text, choices=None, low=None, high=None, group="training"):
-    """What a flag and an error message need to know about a field."""
-    return {"help": text, "choices": choices, "low": low, "high": high, "group": group}
+def about(text, choices=None, low=None, high=None, below=None, group="training"):
+    """What a flag and an error message need to know about a field: low <= value <= high, or value < below."""
+    return {"help": text, "choices": choices, "low": low, "high": high, "below": below, "group": group}
 
 
 def setting(default, *args, **kwargs):
@@ -51,7 +51,10 @@ class Config:
     )
     resize: int = setting(0, "longest side of all pictures in pixels, 0: as they are", low=0, group="data")
     normalise: str = setting(
-        "dataset", "mean 0 and spread 1 over the data set, or of each image", NORMALISATIONS, group="data"
+        "dataset",
+        "mean 0 and spread 1 over the data set (measured on up to 200 of its pictures), or of each image",
+        NORMALISATIONS,
+        group="data",
     )
     balanced: bool = setting(False, "show pictures with rare classes more often", group="data")
     workers: int = setting(0, "processes that read pictures; 0: a thread of this one", low=0, group="data")
@@ -59,7 +62,10 @@ class Config:
     model: str = setting("unet", "the net, such as unet, segnet, fcn8s, deeplabv3", group="model")
     model_settings: dict = field(default_factory=dict, metadata=about("settings of the net", group="model"))
     init: str = setting(
-        "", "a checkpoint to start from; what does not fit (another number of classes) starts anew", group="model"
+        "",
+        "a run's folder (its best net) or a checkpoint file to start from; what does not fit (another number of "
+        "classes) starts anew",
+        group="model",
     )
     freeze: str = setting(
         "", "parts of the net that stay as they are: encoder, or prefixes of parameter names", group="model"
@@ -67,12 +73,19 @@ class Config:
     sparsity: float = setting(
         0.0, "share of the weights, the smallest, that are set and kept at 0 (pruning)", low=0, high=1, group="model"
     )
-    teacher: str = setting("", "a checkpoint whose scores the net learns to imitate (distillation)", group="model")
+    teacher: str = setting(
+        "", "a run's folder or a checkpoint file; the net learns to imitate its scores (distillation)", group="model"
+    )
     teacher_share: float = setting(0.5, "how much the teacher counts, against the labels", low=0, high=1, group="model")
     temperature: float = setting(2.0, "how far the teacher's scores are softened", low=0, group="model")
 
     epochs: int = setting(30, "how often all pictures are seen", low=1)
-    batch_size: int = setting(4, "pictures in a step", low=1)
+    batch_size: int = setting(
+        4,
+        "pictures in a step, at most all of the data set; those at the end of an epoch that don't fill a batch are "
+        "left out of it",
+        low=1,
+    )
     loss: str = setting("cross-entropy", "what is minimised", LOSSES)
     class_weights: str = setting(
         "none", "none, median-frequency, sqrt-median-frequency, enet, or numbers: 1,2.5,0.3 (for the cross-entropy)"
@@ -80,7 +93,7 @@ class Config:
     label_smoothing: float = setting(0.0, "share of the truth spread over all classes", low=0, high=1)
     optimizer: str = setting("adam", "how gradients change weights", OPTIMIZERS)
     lr: float = setting(2e-3, "the learning rate at its highest", low=0)
-    momentum: float = setting(0.9, "of SGD", low=0, high=1)
+    momentum: float = setting(0.9, "of SGD", low=0, below=1)
     weight_decay: float = setting(0.0, "pull of the weights towards 0 (L2; decoupled with adamw)", low=0)
     l1: float = setting(0.0, "pull of the weights towards 0 that is the same for small ones (L1)", low=0)
     clip: float = setting(0.0, "longest gradient, over all parameters; 0: any", low=0)
@@ -151,13 +164,15 @@ def checked(f, value):
     if type(value) is not kind and not (kind is float and isinstance(value, int)):
         names_of = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
         raise TypeError(f"{f.name} must be {names_of[kind]}, got {value!r}")
-    low, high, choices = (f.metadata[key] for key in ("low", "high", "choices"))
+    low, high, below, choices = (f.metadata[key] for key in ("low", "high", "below", "choices"))
     if kind in (int, float) and not math.isfinite(value):
         raise ValueError(f"{f.name} must be finite, got {value}")
     if low is not None and value < low:
         raise ValueError(f"{f.name} must be at least {low}, got {value}")
     if high is not None and value > high:
         raise ValueError(f"{f.name} must be at most {high}, got {value}")
+    if below is not None and value >= below:
+        raise ValueError(f"{f.name} must be below {below}, got {value}")
     if choices and value not in choices:
         raise ValueError(f"unknown {f.name} {value!r}; there are {', '.join(choices)}")
     return value

@@ -1,18 +1,27 @@
 """What a run is put together from, as its configuration says: net, loss, optimiser, schedule, transforms."""
 
+import re
+
 import numpy as np
 
 from .. import losses, models, optim, schedules
 from ..class_weights import class_weights
 from ..data import VOID, transforms
 
+# Settings of all nets that a run makes itself, and how.
+RUNS_OWN = {"rng": "initial weights are drawn by --seed", "dtype": "runs compute in float32"}
+
 
 def make_net(config, channels, classes):
     """The net with new weights. ValueError that names what the model doesn't have or can't be."""
+    for name, how in RUNS_OWN.items():
+        if name in config.model_settings:
+            raise ValueError(f"--set: {name} can't be chosen, {how}")
     try:
         return models.build(config.model, channels, classes, rng=config.seed, **config.model_settings)
     except TypeError as error:
-        raise ValueError(f"--set: {error}") from None
+        offered = re.sub(rf", ({'|'.join(RUNS_OWN)})=\w+", "", str(error))
+        raise ValueError(f"--set: {offered}") from None
 
 
 def make_transforms(config, mean, std):
@@ -78,7 +87,10 @@ def frozen_prefixes(config, net):
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name, _ in net.named_parameters()):
             names = sorted({name.split(".")[0] for name, _ in net.named_parameters()})
-            raise ValueError(f"freeze: no parameter's name begins with {prefix!r}; they begin with {', '.join(names)}")
+            encoder = " (encoder stands for all parts of it)" if net.encoder_prefixes else ""
+            raise ValueError(
+                f"freeze: no parameter's name begins with {prefix!r}; they begin with {', '.join(names)}{encoder}"
+            )
     return tuple(prefixes)
 
 

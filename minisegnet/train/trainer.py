@@ -13,7 +13,7 @@ from .. import checkpoint, data, losses, optim
 from ..data.loader import WorkerError
 from ..evaluate import evaluate, panel_rows
 from ..files import atomic_write
-from ..trained import Recipe, check_same_classes, load_trained
+from ..trained import Recipe, check_same_classes, checkpoint_of, load_trained
 from . import parts
 from .config import Config
 from .folder import MEASURES, RunFolder
@@ -81,11 +81,29 @@ class Trainer:
         self.config, self.folder, self.progress = config, folder, Progress(quiet)
         self.say = self.progress.say
         self.requested = lambda: 0
+        self.open_data(found)
+        trained = self.make_net(found)
+        self.make_training(trained)
+        self.epoch, self.batch, self.step = 1, 0, 0  # of the step that comes next; epochs count from 1
+        self.loss_sum, self.seconds = 0.0, 0.0  # of this epoch so far
+        self.history, self.best, self.best_loss, self.best_epoch = [], -math.inf, math.inf, 0
+        self.lr = self.optimizer.lr  # of the last step
+        self.drawn = -math.inf  # when curves were drawn last
+
+    # ------------------------------------------------------------------ what it is made of
+
+    def open_data(self, found):
+        """The data sets, the teacher, and the recipe: that of the checkpoint, if there is one, else a new one."""
+        config = self.config
         self.train_data = data.open(config.data, split=config.train_split)
-        self.val_data = data.open(config.val_data or config.data, split=config.val_split)
+        self.val_data = data.open_like(config.val_data or config.data, self.train_data.channels, config.val_split)
         check_same_classes(self.train_data, self.val_data)
         self.teacher = load_trained(config.teacher) if config.teacher else None
         self.recipe = Recipe(**found.config["recipe"]) if found else self.make_recipe()
+
+    def make_net(self, found):
+        """The net, with what it starts from; returns the parameters that are trained."""
+        config = self.config
         self.net = parts.make_net(config, self.train_data.channels, len(self.train_data.classes))
         anew = self.start_from(config.init) if config.init and not found else []
         if config.sparsity:
@@ -100,13 +118,23 @@ class Trainer:
         trained = [p for name, p in self.net.named_parameters() if not name.startswith(self.frozen or ("\0",))]
         if not trained:
             raise ValueError(f"freeze {config.freeze!r} leaves nothing to train")
+        return trained
+
+    def make_training(self, trained):
+        """Loss, loaders, optimiser and schedule, for these parameters."""
+        config = self.config
         self.criterion = parts.make_loss(config, self.train_data)
         self.imitation = losses.DistillationLoss(config.temperature) if self.teacher else None
         train_transform, val_transform = parts.make_transforms(config, self.recipe.mean, self.recipe.std)
         loader = {"workers": config.workers, "rng": config.seed}
+        batch_size = min(config.batch_size, len(self.train_data))
+        if batch_size < config.batch_size:
+            self.say(
+                f"there are only {batch_size} pictures to train on: so many are in a step, not {config.batch_size}"
+            )
         self.loader = data.DataLoader(
             self.train_data,
-            min(config.batch_size, len(self.train_data)),
+            batch_size,
             shuffle=True,
             transform=train_transform,
             drop_last=True,
@@ -116,11 +144,6 @@ class Trainer:
         self.val_loader = data.DataLoader(self.val_data, 1, transform=val_transform, **loader)
         self.optimizer = parts.make_optimizer(config, trained)
         self.schedule = parts.make_schedule(config, self.optimizer, config.epochs * len(self.loader))
-        self.epoch, self.batch, self.step = 1, 0, 0  # of the step that comes next; epochs count from 1
-        self.loss_sum, self.seconds = 0.0, 0.0  # of this epoch so far
-        self.history, self.best, self.best_loss, self.best_epoch = [], -math.inf, math.inf, 0
-        self.lr = self.optimizer.lr  # of the last step
-        self.drawn = -math.inf  # when curves were drawn last
 
     def make_recipe(self):
         """What prediction needs to know besides the weights."""
@@ -139,7 +162,8 @@ class Trainer:
         return Recipe.of(self.config, self.train_data, mean, std)
 
     def start_from(self, path):
-        """Take over the weights of a checkpoint that fit; returns the names of those that did not."""
+        """Take over the weights that fit of a checkpoint or a run; returns the names of those that did not."""
+        path = checkpoint_of(path)
         found = checkpoint.restore(checkpoint.load(path), self.net, strict=False)
         anew = [*found.missing, *found.reshaped]
         rest = f"; {', '.join(anew[:4])}{' ...' if len(anew) > 4 else ''} start anew" if anew else ""
@@ -170,15 +194,10 @@ class Trainer:
         self.requested = requested
         total = self.config.epochs * len(self.loader)
         with self.progress.steps(total, done=self.step), self.explained():
-            bad = 0
-            for row in reversed(self.history):  # validations since the best one, also of a resumed run
-                if row["epoch"] <= self.best_epoch:
-                    break
-                bad += not math.isnan(row["val_loss"])
-            while self.epoch <= self.config.epochs and not (0 < self.config.patience <= bad):
+            while not self.is_finished():
                 self.train_epoch()
                 if self.is_validation():
-                    bad = 0 if self.validate() else bad + 1
+                    self.validate()
                 else:
                     self.note_epoch({})
                 self.epoch, self.batch, self.loss_sum, self.seconds = self.epoch + 1, 0, 0.0, 0.0
@@ -186,6 +205,11 @@ class Trainer:
                 self.write_pictures()
             self.finish()
         return Result(self.folder.path, self.best, self.best_epoch, self.history)
+
+    def is_finished(self):
+        """Whether all epochs are done, or as many validations without a better one as --patience says."""
+        since_best = [row for row in self.history if row["epoch"] > self.best_epoch and not math.isnan(row["val_loss"])]
+        return self.epoch > self.config.epochs or 0 < self.config.patience <= len(since_best)
 
     @contextlib.contextmanager
     def explained(self):
@@ -264,7 +288,7 @@ class Trainer:
         return loss
 
     def validate(self):
-        """Measure on the validation data; returns whether it is the best so far, which is then saved."""
+        """Measure on the validation data; the best net so far is saved."""
         start = time.perf_counter()
         self.progress.now(f"epoch {self.epoch}: validating")
         try:
@@ -290,13 +314,12 @@ class Trainer:
         better = (miou, -loss) > (self.best, -self.best_loss)  # equal scores, as of a net that knows one class only
         if better:
             self.best, self.best_loss, self.best_epoch = miou, loss, self.epoch
-            self.save(self.folder.best)
+            self.save(self.folder.best, to_resume=False)
         self.say(
             f"epoch {self.epoch:3d}   loss {self.history[-1]['train_loss']:.3f}   val loss {loss:.3f}   "
             f"mIoU {miou:.3f}{' *' if better else '  '}   accuracy {confusion.accuracy():.3f}   "
             f"{self.seconds:.0f} + {time.perf_counter() - start:.0f} s"
         )
-        return better
 
     def note_epoch(self, measured):
         """A row of metrics.csv."""
@@ -362,15 +385,19 @@ class Trainer:
 
     # ------------------------------------------------------------------ checkpoints
 
-    def save(self, path):
-        """Everything that the next step depends on, in one file; TrainingError for a net that holds NaN or infinity."""
+    def save(self, path, to_resume=True):
+        """Everything that the next step depends on, in one file, or without the optimiser what using the net needs.
+
+        TrainingError for a net that holds NaN or infinity.
+        """
         bad = not_finite(self.net)
         if bad is not None:
             raise self.diverged(f"{bad} holds NaN or infinity after step {self.step}")
         state = {name: getattr(self, name) for name in STATE}
         saved_config = {"config": self.config.as_dict(), "recipe": self.recipe.as_dict()}
         saved_config["pictures"] = len(self.train_data)
-        checkpoint.save(path, self.net, self.optimizer, self.schedule, state, saved_config)
+        training = (self.optimizer, self.schedule) if to_resume else (None, None)
+        checkpoint.save(path, self.net, *training, state, saved_config)
 
     def diverged(self, what):
         """The TrainingError for numbers that are none any more."""
@@ -393,4 +420,8 @@ class Trainer:
         self.folder.cut_steps(self.step)
         if not self.batch and self.epoch > 1:
             self.write_pictures()  # the process may have been killed before it did
-        self.say(f"{self.folder.last}: going on with epoch {self.epoch}, step {self.step + 1}")
+        if self.is_finished():
+            done = f"{self.folder.path} is finished, after {self.epoch - 1} of {self.config.epochs} epochs"
+            self.say(f"{done}; to train longer, begin another run with --init {self.folder.path}")
+        else:
+            self.say(f"{self.folder.last}: going on with epoch {self.epoch}, step {self.step + 1}")

@@ -220,13 +220,18 @@ def broken(path):
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x00", b"hello, this is a text", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(99)]
-)
-def test_empty_and_foreign_files(good, content):
+@pytest.mark.parametrize("content", [b"", b"\x00", bytes(8), bytes([9, *bytes(7)]) + b"{"])
+def test_empty_files(good, content):
     good.write_bytes(content)
     assert "is damaged or was cut short" in broken(good)
     assert "use another checkpoint of the same training" in broken(good)
+
+
+@pytest.mark.parametrize("content", [b"hello, this is a text", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(99)])
+def test_foreign_files(good, content):
+    good.write_bytes(content)
+    assert f"is no checkpoint (it begins with {content[:16]!r}), or its beginning is damaged" in broken(good)
+    assert "give one that `minisegnet train` or minisegnet.checkpoint.save wrote" in broken(good)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])
@@ -387,7 +392,7 @@ def test_an_optimiser_of_fewer_parameters(tmp_path, good):
 def test_a_checkpoint_without_optimiser_cannot_be_resumed(tmp_path):
     save(tmp_path / "a.safetensors", small_net())
     with pytest.raises(
-        CheckpointError, match="has no optimizer state: it can be used and fine-tuned, but its training"
+        CheckpointError, match=r"has no optimizer state: it can be used and fine-tuned \(--init\), but its training"
     ):
         Training().restore(tmp_path / "a.safetensors")
 

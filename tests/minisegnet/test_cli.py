@@ -39,7 +39,10 @@ def test_wrong_arguments_are_explained(arguments, text, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
-    assert text in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert text in errors
+    assert errors.count("\n") == 1
+    assert errors.endswith("--help`\n")
 
 
 def test_demo_passes_its_options_on(monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_folder import make_folder
 from PIL import Image
 
 from minisegnet import __version__
@@ -54,18 +55,6 @@ def width_of(path):
     with Image.open(path) as image:
         image.load()
         return image.width
-
-
-def make_folder(path, count=4, classes=2, size=16):
-    rng = np.random.default_rng(0)
-    for name in ("images", "masks"):
-        (path / name).mkdir(parents=True)
-    for i in range(count):
-        mask = rng.integers(0, classes, (size, size), np.uint8)
-        mask.flat[:classes] = np.arange(classes)
-        Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)).save(path / "images" / f"{i}.png")
-        Image.fromarray(mask).save(path / "masks" / f"{i}.png")
-    return path
 
 
 # ------------------------------------------------------------------ help
@@ -125,7 +114,11 @@ def test_help_is_quick():
         ([], "there is nothing to train on; name a data set: --data folder:PATH"),
         (["--data", "nonsense"], "unknown data set 'nonsense'"),
         (["--data", SHAPES, "--model", "nonsense"], "nonsense"),
-        (["--data", SHAPES, "--set", "widht=3"], "unet has no setting 'widht'"),
+        (["--data", SHAPES, "--set", "widht=3"], "'widht'; it has width=64, depth=4, norm=True, up='transpose'\n"),
+        (["--data", SHAPES, "--set", "rng=3"], "--set: rng can't be chosen, initial weights are drawn by --seed"),
+        (["--data", SHAPES, "--set", "dtype=float64"], "--set: dtype can't be chosen, runs compute in float32"),
+        (["--data", SHAPES, "--momentum", "1"], "momentum must be below 1, got 1.0"),
+        (["--data", SHAPES, "--freeze", "foo"], "begin with down, level, out, scores (encoder stands for all parts of"),
         (["--data", SHAPES, "--lr", "nan"], "lr must be finite, got nan"),
         (["--data", SHAPES, "--init", "nowhere.safetensors"], "nowhere.safetensors does not exist"),
         (["--data", SHAPES, "--config", "nowhere.toml"], "nowhere.toml"),
@@ -153,6 +146,7 @@ def test_what_train_refuses(arguments, text, tmp_path, capsys):
         (["predict", "x", "y", "--tile", "0"], "argument --tile: must be at least 1, got 0"),
         (["data"], "required: WHAT"),
         (["data", "check"], "required: data"),
+        (["data", "check", "shapes", "--shet", "x"], "unrecognized arguments: --shet x"),
         (["info", "more"], "unrecognized arguments: more"),
     ],
 )
@@ -160,7 +154,13 @@ def test_wrong_arguments_are_explained(arguments, text, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
-    assert text in capsys.readouterr().err
+    out, errors = capsys.readouterr()
+    assert text in errors
+    assert len(errors.splitlines()) == 1, "a list of all options would push the error out of sight"
+    words = ["minisegnet", *arguments[: 2 if arguments[:2] == ["data", "check"] else 1]]
+    assert errors.startswith(f"{' '.join(words)}: ")
+    assert errors.endswith(f"; see `{' '.join(words)} --help`\n")
+    assert not out
 
 
 def test_an_empty_name_of_a_folder_is_refused(capsys):
@@ -209,6 +209,25 @@ def test_resuming_does_not_need_what_the_run_began_with(run, tmp_path):
     assert (out / "report.html").exists()
 
 
+def test_a_finished_run_says_how_to_train_longer(run, tmp_path, capsys):
+    assert main(["train", "--resume", "--out", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert f"{run} is finished, after 3 of 3 epochs; to train longer, begin another run with --init {run}\n" in text
+    assert "going on with" not in text
+    settings = ["--set", "width=2", "--set", "depth=1", "--epochs", "1"]
+    assert main(["train", "--data", SHAPES, "--init", str(run), "--out", str(tmp_path / "longer"), *settings]) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"{re.escape(str(run / 'best.safetensors'))}: (\d+) of \1 arrays taken over\n", text)
+
+
+def test_a_batch_larger_than_the_data_set_is_mentioned(tmp_path, capsys):
+    out, settings = tmp_path / "run", ["--set", "width=2", "--set", "depth=1", "--epochs", "1"]
+    assert main(["train", "--data", SHAPES, "--batch-size", "13", "--out", str(out), *settings]) == 0
+    assert "there are only 12 pictures to train on: so many are in a step, not 13\n" in capsys.readouterr().out
+    assert main(["train", "--data", SHAPES, "--batch-size", "12", "--out", str(out), "--overwrite", *settings]) == 0
+    assert "so many are in a step" not in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------ eval
 
 
@@ -231,6 +250,44 @@ def test_eval_on_other_data_into_another_folder(run, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "a/b").iterdir()} == {"eval.csv", "eval_confusion.png"}
     assert [row["class"] for row in rows(tmp_path / "a/b/eval.csv")] == ["ground", "disc", "square", "triangle"]
     assert sorted(run.rglob("*")) == before
+
+
+@pytest.fixture(scope="module")
+def grey_and_colour(tmp_path_factory):
+    """{channels: folder} with a data set and a run on it in each."""
+    folders = {channels: tmp_path_factory.mktemp(f"channels{channels}") for channels in (1, 3)}
+    for channels, folder in folders.items():
+        data = make_folder(folder / "data", channels=channels)
+        settings = ["--set", "width=2", "--set", "depth=1", "--epochs", "1", "--panels-every", "0", "--quiet"]
+        assert main(["train", "--data", f"folder:{data}", "--out", str(folder / "run"), *settings]) == 0
+    return folders
+
+
+@pytest.mark.parametrize(("trained_on", "other"), [(1, 3), (3, 1)])
+def test_pictures_are_read_as_the_net_was_trained(trained_on, other, grey_and_colour, tmp_path, capsys):
+    run, data = grey_and_colour[trained_on] / "run", grey_and_colour[other] / "data"
+    assert main(["eval", str(run), "--data", f"folder:{data}", "--out", str(tmp_path)]) == 0
+    assert f"on folder:{data}, val: 2 pictures" in capsys.readouterr().out
+    assert main(["predict", str(run), str(data / "images"), "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    message = fails(["eval", run, "--data", f"folder:{data},channels={other}", "--out", tmp_path], capsys)
+    assert f"they must agree (KIND:PATH,channels={trained_on} reads pictures so)" in message
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_results_need_a_folder(below, run, tmp_path, capsys):
+    in_the_way = tmp_path / "file.txt"
+    in_the_way.write_text("mine", encoding="utf-8")
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "picture.png")
+    for arguments in (["eval", run], ["predict", run, tmp_path / "picture.png"]):
+        message = fails([*arguments, "--out", in_the_way / below], capsys)
+        assert message.startswith(f"{in_the_way} is a file; --out names a folder for the results, give another one")
+    assert in_the_way.read_text(encoding="utf-8") == "mine"
+
+
+def test_what_is_no_checkpoint_is_not_called_damaged(run, tmp_path, capsys):
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "picture.jpg")
+    assert "picture.jpg is no checkpoint (it begins with b'" in fails(["eval", tmp_path / "picture.jpg"], capsys)
 
 
 def test_what_eval_refuses(run, tmp_path, capsys):
@@ -310,6 +367,14 @@ def test_data_check_reports_all_problems_in_one_pass(tmp_path, capsys):
     assert "1.png" in text
     assert "2.png" in text
     assert "Traceback" not in text
+
+
+def test_data_check_prints_all_when_asked(tmp_path, capsys):
+    data = make_folder(tmp_path / "data", void=range(8))
+    command = ["data", "check", f"folder:{data},classes=3"]
+    for more, count in (([], 3), (["--all"], 8)):
+        assert main([*command, *more]) == 0
+        assert capsys.readouterr().out.count("every pixel is void") == count
 
 
 def test_data_check_of_nothing(tmp_path, capsys):

@@ -228,7 +228,9 @@ def test_the_dictionary_is_json_without_nan():
 
 def test_the_table_has_a_line_for_each_class_and_fits_long_names(known):
     lines = known.table(["a", "a very long name of a class", "c"]).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
+    assert lines[0].split() == ["class", "pixels", "IoU", "accuracy", "precision", "F1"]  # as CSV files call them
+    assert "recall" in lines[-1]
     assert len({len(line) for line in lines[:4]}) == 1
     assert lines[2].split()[-5:] == ["30.0%", "40.0%", "66.7%", "50.0%", "57.1%"]
     assert repr(known) == "ConfusionMatrix(3)"

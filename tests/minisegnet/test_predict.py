@@ -117,6 +117,22 @@ def test_the_command_writes_masks_overlays_and_probabilities(run, tmp_path, caps
     assert "one.png" in capsys.readouterr().out
 
 
+def test_probabilities_are_written_whole_or_not_at_all(run, tmp_path, monkeypatch, capsys):
+    command = ["predict", str(run), str(picture(tmp_path / "one.png")), "--out", str(tmp_path / "out")]
+    assert main([*command, "--probabilities"]) == 0
+    before = (tmp_path / "out/one_probabilities.npy").read_bytes()
+
+    def half(file, array):
+        with open(file, "wb") if isinstance(file, Path) else file as opened:
+            opened.write(b"half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(np, "save", half)
+    assert main([*command, "--probabilities"]) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert (tmp_path / "out/one_probabilities.npy").read_bytes() == before
+
+
 def test_a_picture_turned_by_its_tag_is_predicted_upright(run, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees to look at

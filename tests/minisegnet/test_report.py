@@ -3,7 +3,9 @@
 import base64
 import html.parser
 import io
+import os
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -85,7 +87,7 @@ def test_everything_is_on_the_page(run):
         "Do it again",
     ]
     assert "unet · folder:my/pictures · cross-entropy" in page.text
-    assert "minisegnet train --config run7/config.toml --out again" in page.text
+    assert "the share of a class's pixels that were found, which is also called recall" in page.text
     assert CONFIG in page.text
     assert [attributes for attributes in page.all("tr") if attributes] == [{"class": "best"}]
     assert re.search(r'<tr class="best"><td>2</td>', page.source)
@@ -169,6 +171,20 @@ def test_a_long_run_shows_some_of_its_panels(run):
     (run / "panels" / "best.png").unlink()
     page = Page(write_report(run))
     assert page.source.index("epoch 99") < page.source.index("epoch 1<")
+
+
+@pytest.mark.parametrize("name", ["run7", "my run; it's $HOME"])
+def test_the_command_to_do_it_again_works_from_any_folder(name, run, tmp_path, monkeypatch):
+    folder = run.rename(run.with_name(name))
+    monkeypatch.chdir(folder.parent)
+    text = Page(write_report(folder.name)).text
+    command = re.search("minisegnet train --config .* --out again", text)[0]
+    if os.name == "nt":
+        assert f'"{folder / "config.toml"}"' in command or str(folder / "config.toml") in command
+    else:
+        words = shlex.split(command)
+        assert words == ["minisegnet", "train", "--config", str(folder / "config.toml"), "--out", "again"]
+    assert "Relative paths in the configuration count from the folder in which the run was started" in text
 
 
 def test_it_can_be_written_again(run):

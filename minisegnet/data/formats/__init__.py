@@ -48,6 +48,16 @@ def open(spec, split="train", **options):
     return dataset
 
 
+def open_like(spec, channels, split="train"):
+    """As `open`, with pictures of so many channels where the kind has a choice and the text doesn't make it.
+
+    So what a net was trained on in grey is measured in grey, whatever the pictures are.
+    """
+    module, _, options = parse(spec, {})
+    is_free = "channels" in inspect.signature(module.find).parameters and "channels" not in options
+    return open(spec, split, **({"channels": channels} if is_free else {}))
+
+
 def find(spec, split="train", **options):
     """As `open`, but what is wrong with single files is left in the data set's `problems`; those files are left out."""
     module, path, options = parse(spec, options)
@@ -79,7 +89,7 @@ def summary(dataset):
     return DataError(
         where,
         f"{len(dataset.problems)} problems with {dataset.name} {dataset.split} "
-        f"(`minisegnet data check` lists all):\n" + "\n".join(lines),
+        f"(`minisegnet data check --all` lists them):\n" + "\n".join(lines),
     )
 
 

@@ -86,7 +86,8 @@ def find(
     meaning = understand(where, stock.all_masks(), classes, colours, values, void)
     if channels is None:
         channels = guess_channels(stock.all_images(), problems)
-        notes.append(f"channels={channels}, as {'some' if channels == 3 else 'none'} of the pictures are in colour")
+        if stock.images:
+            notes.append(f"channels={channels}, as {'some' if channels == 3 else 'none'} of the pictures are in colour")
     return MaskedPictures(
         "folder", split, where.root, wanted, meaning.coding, meaning.names, colours=meaning.colours,
         channels=channels, notes=(*notes, *meaning.notes), problems=(*problems, *meaning.problems),
@@ -159,10 +160,11 @@ def choose(stock, split, val_fraction, seed):
     if (stock.where.images / split).is_dir():
         return stock.pairs([stem for stem in stems if stem.startswith(f"{split}/")])
     parts = dict(zip(DRAWN, drawn_apart(stock.pairs(stems), val_fraction, seed), strict=True))
-    stock.notes.append(
-        f"there are no lists: {len(parts['val'])} of the pictures are drawn for val, the others are train "
-        f"(val_fraction={val_fraction:g}, seed={seed})"
-    )
+    if stems:
+        stock.notes.append(
+            f"there are no lists: {len(parts['val'])} of the pictures are drawn for val, the others are train "
+            f"(val_fraction={val_fraction:g}, seed={seed})"
+        )
     return parts[split]
 
 

@@ -165,37 +165,40 @@ def read_classes(path):
 
 
 def look(masks, most):
-    """(values, colours, how many) that occur in at most `most` of the masks, evenly spread; damaged ones left out."""
+    """(values, colours, how many masks, errors of the others) in at most `most` of the masks, evenly spread."""
     step = max(1, -(-len(masks) // most))
-    values, colours, count = set(), set(), 0
+    values, colours, count, bad = set(), set(), 0, []
     for path in masks[::step]:
         try:
             pixels = read_label_pixels(path)
-        except DataError:
-            continue  # reported with its picture, when that is read
+        except DataError as error:
+            bad.append(error)  # each is reported with its picture, when that is read
+            continue
         count += 1
         if pixels.ndim == 3 and not (pixels == pixels[:, :, :1]).all():
             colours |= set(np.unique(packed(pixels)).tolist())
         else:
             values |= set(np.unique(pixels if pixels.ndim == 2 else pixels[:, :, 0]).tolist())
-    return values, colours, count
+    return values, colours, count, bad
 
 
 def glance(folder, masks, problems):
     """Notice masks of 0 and 255 only."""
-    values, _, _ = look(masks, GLANCED_AT)
+    values, *_ = look(masks, GLANCED_AT)
     if values == {0, VOID}:
         problems.append((folder, BINARY))
 
 
 def guess(folder, masks, void, notes, problems):
     """How many classes the masks have: the highest label and one. What makes no sense is a problem, not a guess."""
-    values, colours, count = look(masks, LOOKED_AT)
+    values, colours, count, bad = look(masks, LOOKED_AT)
     labels = sorted(values - set(void))
     few = ", ".join(map(str, labels[:8])) + (", ..." if len(labels) > 8 else "")
     if not masks:
         return 2
-    if colours:
+    if not count:
+        problems.append((folder, f"none of the masks can be read; {bad[0]}"))
+    elif colours:
         table = np.array([[(c >> 16, c >> 8 & 255, c & 255) for c in sorted(colours)]])
         problems.append((
             folder, f"holds colour masks with {describe_colours(table)}, and no table says which class a colour is; "

@@ -141,6 +141,53 @@ def test_classes_that_do_not_occur(tmp_path):
     assert report.weights["median-frequency"][3] == 0
 
 
+def test_classes_without_names_are_called_by_their_number(tmp_path):
+    root = make_folder(tmp_path, count=2)
+    report = check(f"folder:{root}", split="all", classes=3, progress=False)
+    assert texts(report.warnings) == ["folder: class 2 never occurs in all"]
+
+
+def test_what_is_alike_is_summarised(tmp_path):
+    root = make_folder(tmp_path, count=9)
+    for i in range(9):
+        save(root / "masks" / f"p{i}.png", picture(seed=i) // 64)
+    write(root / "images" / "p3.png", b"")
+    report = check(f"folder:{root}", split="all", progress=False)
+    assert len(report.problems) == 11  # the folder, nine masks, a picture
+    assert not report.warnings, "nothing was counted, so it is no news that a class never occurs"
+    lines = str(report).splitlines()
+    assert sum("is a colour mask" in line for line in lines) == 3
+    assert f"  and 6 more like this, such as {root / 'masks' / 'p8.png'} (--all lists them)" in lines
+    assert sum("is empty (0 bytes)" in line for line in lines) == 1
+    assert all(line in report.text(everything=True) for line in texts(report.problems))
+
+
+def test_a_class_of_a_few_pixels_is_pointed_out(tmp_path):
+    root = make_folder(tmp_path, count=4)
+    for i in range(4):
+        save(root / "images" / f"p{i}.png", picture(40, 40, seed=i))
+        save(root / "masks" / f"p{i}.png", labels(2, 40, 40, seed=i))
+    mask = labels(2, 40, 40, seed=2)
+    mask[7, 9] = 2
+    save(root / "masks" / "p2.png", mask)
+    report = check(f"folder:{root}", progress=False)
+    assert has(report.warnings, root / "masks" / "p2.png", "class 2 has only 1 pixel in train, val, the first one here")
+    assert not has(report.warnings, "class 1 has only")
+    mask[:, 9] = 2
+    save(root / "masks" / "p2.png", mask)
+    assert not has(check(f"folder:{root}", progress=False).warnings, "has only")
+
+
+def test_a_folder_without_pictures(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    text = str(check(f"folder:{tmp_path}", progress=False))
+    assert "\ntrain: no pictures\n" in text
+    assert f"{tmp_path / 'images'}: holds no pictures" in text
+    for nonsense in ("generated", "class", "note", "warning"):
+        assert nonsense not in text
+
+
 def test_a_data_set_that_cannot_be_opened_is_a_report_too(tmp_path):
     report = check(f"voc:{tmp_path}", progress=False)
     assert not report

@@ -233,7 +233,7 @@ def test_colours_without_a_table(tmp_path):
 
 def test_masks_must_be_stored_without_loss(tmp_path):
     path = save(tmp_path / "m.jpg", labels(2))
-    with named(path, r"is a JPEG picture \(L\), and that format changes pixel values; .* as PNG"):
+    with named(path, r"is a JPEG picture \(L\), which blurs labels; save masks as PNG, from where they were drawn"):
         read_mask(path, Coding.plain(2))
     path = save(tmp_path / "f.tif", np.zeros((2, 2), np.float32))
     with named(path, "pixels are floating-point numbers, expected whole ones"):

@@ -283,6 +283,17 @@ def test_masks_whose_values_are_no_indices(tmp_path):
             fold(root)
 
 
+def test_masks_that_are_all_jpegs(tmp_path):
+    root = make_folder(tmp_path)
+    for i in range(4):
+        save(root / "masks" / f"p{i}.jpg", labels(2) * np.uint8(200))
+        (root / "masks" / f"p{i}.png").unlink()
+    first = root / "masks" / "p0.jpg"
+    text = f"none of the masks can be read; {first}: is a JPEG picture (L), which blurs labels; save masks as PNG"
+    with pytest.raises(DataError, match=re.escape(text)):
+        fold(root)
+
+
 def test_trimaps_of_the_pets(tmp_path):
     """1 is the pet, 2 the background, 3 the outline."""
     root = with_masks(tmp_path, u8([1, 2, 3]))

@@ -69,7 +69,7 @@ def test_a_list_that_names_missing_files_is_reported_whole_before_anything_is_re
 def test_a_long_list_of_problems_is_cut(tmp_path):
     root = make_camvid(tmp_path)
     write(root / "train.txt", "".join(f"train/{i}.png trainannot/0.png\n" for i in range(10, 40)))
-    with pytest.raises(DataError, match=r"30 problems .*`minisegnet data check` lists all") as caught:
+    with pytest.raises(DataError, match=r"30 problems .*`minisegnet data check --all` lists them") as caught:
         data.open(f"camvid:{root}")
     assert str(caught.value).count("\n") == 11
     assert str(caught.value).endswith("and 20 more")
@@ -94,6 +94,16 @@ def test_a_mask_of_another_size_is_an_error_when_it_is_read(tmp_path):
     text = r"trainannot.1.png: the mask is 6x8 pixels, but its picture train/1.png is 8x6 \(width x height"
     with pytest.raises(DataError, match=text):
         dataset[1]
+
+
+def test_open_like_keeps_to_the_channels_of_a_net(tmp_path):
+    root = make_folder(tmp_path)
+    assert data.open(f"folder:{root}").channels == 3
+    for channels in (1, 3):
+        assert data.open_like(f"folder:{root}", channels).channels == channels
+        assert data.open_like(f"folder:{root}", channels, "val")[0][0].shape[2] == channels
+    assert data.open_like(f"folder:{root},channels=3", 1).channels == 3  # what is said in the text counts
+    assert data.open_like("shapes:size=16", 1).channels == 3  # there is no choice
 
 
 def test_a_damaged_picture_names_itself_when_it_is_read(tmp_path):

@@ -29,7 +29,9 @@ def test_a_configuration_survives_its_file(text, lr, balanced, settings):
         ({"epochs": 1.5}, TypeError, "epochs must be a whole number, got 1.5"),
         ({"epochs": True}, TypeError, "epochs must be a whole number, got True"),
         ({"balanced": 1}, TypeError, "balanced must be true or false, got 1"),
-        ({"momentum": 1.5}, ValueError, "momentum must be at most 1"),
+        ({"sparsity": 1.5}, ValueError, "sparsity must be at most 1"),
+        ({"momentum": 1}, ValueError, "momentum must be below 1, got 1.0"),
+        ({"momentum": 1.5}, ValueError, "momentum must be below 1, got 1.5"),
         ({"optimizer": "adamm"}, ValueError, "unknown optimizer 'adamm'; there are sgd, adam, adamw"),
         ({"model_settings": 3}, TypeError, "model_settings must be a table, got 3"),
     ],
@@ -86,6 +88,9 @@ def test_every_setting_has_a_flag_with_help(capsys):
     for name in names():
         assert ("--set" if name == "model_settings" else "--" + name.replace("_", "-")) in text
     assert "(default: 0.002)" in text
+    text = " ".join(text.split())
+    assert "at most all of the data set; those at the end of an epoch that don't fill a batch are left out" in text
+    assert "measured on up to 200 of its pictures" in text
 
 
 @pytest.mark.parametrize("text", ["width", "=3", "a b=3", ""])

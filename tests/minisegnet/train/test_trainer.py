@@ -221,6 +221,40 @@ def test_a_student_learns_from_its_teacher(tmp_path):
     assert (student.recipe.mean, student.recipe.std) == (teacher.recipe.mean, teacher.recipe.std)
 
 
+@pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors", ""])
+def test_every_file_of_a_run_can_be_used(name, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(small(), run, quiet=True)
+    best, last = (checkpoint.load(run / f"{which}.safetensors") for which in ("best", "last"))
+    assert (best.optimizer, best.schedule) == (None, None)
+    assert last.optimizer["kind"] == "Adam"
+    assert best.tensors.keys() == last.tensors.keys()
+    assert best.config == last.config
+    assert (run / "best.safetensors").stat().st_size < 0.6 * (run / "last.safetensors").stat().st_size
+    file = run / name
+    for setting in ("init", "teacher"):
+        train(small(epochs=1, **{setting: str(file)}), tmp_path / setting, quiet=True)
+    assert main(["eval", str(file), "--out", str(tmp_path)]) == 0
+    if not name:
+        assert main(["prune", str(file), "--out", str(tmp_path / "pruned"), "--epochs", "1", "--quiet"]) == 0
+
+
+def test_a_file_without_the_optimiser_is_not_resumed_from(tmp_path, capsys):
+    train(small(), tmp_path, quiet=True)
+    (tmp_path / "last.safetensors").write_bytes((tmp_path / "best.safetensors").read_bytes())
+    assert main(["train", "--resume", "--out", str(tmp_path), "--quiet"]) == 1
+    assert (
+        f"{tmp_path / 'last.safetensors'} has no optimizer state: it can be used and fine-tuned (--init), but its "
+        "training can't be continued" in capsys.readouterr().err
+    )
+
+
+def test_a_folder_without_a_net_is_nothing_to_start_from(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"empty holds no checkpoint \(best\.safetensors\); is it the folder"):
+        train(small(init=str(tmp_path / "empty")), tmp_path / "run", quiet=True)
+
+
 def test_frozen_weights_must_come_from_somewhere(tmp_path):
     train(small(epochs=1), tmp_path / "first", quiet=True)
     settings = {"init": str(tmp_path / "first/best.safetensors"), "freeze": "encoder"}
@@ -291,7 +325,7 @@ def test_l1_and_weight_decay_pull_towards_zero(tmp_path):
     assert size("l2", weight_decay=0.1) < plain
 
 
-def test_classification_runs_too(tmp_path):
+def test_classification_runs_too(tmp_path, capsys):
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -306,7 +340,17 @@ def test_classification_runs_too(tmp_path):
     )
     result = train(config, tmp_path / "run", quiet=True)
     assert result.best_miou == 1
-    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "data/val/dark/0.png")]) == 0
+    picture, out = tmp_path / "data/val/dark/0.png", tmp_path / "out"
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "data/val"), "--out", str(out)]) == 0
+    assert f"{picture} -> {out / 'predictions.csv'}   dark " in capsys.readouterr().out
+    rows = list(csv.DictReader((out / "predictions.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["class"] for row in rows] == 4 * ["dark"] + 4 * ["light"]
+    assert rows[0]["picture"] == str(picture)
+    assert all(float(row["p(dark)"]) + float(row["p(light)"]) == pytest.approx(1, abs=1e-4) for row in rows)
+    picture.write_bytes(b"no picture")
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "data/val"), "--out", str(out)]) == 1
+    assert "1 of 8 pictures could not be read:" in capsys.readouterr().err
+    assert len((out / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 1 + 7
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
