@@ -1,8 +1,8 @@
 """Arrays in, arrays out: the numerical ops of minisegnet, in interchangeable backends.
 
 `table` documents every op once; `reference` has all of them in readable NumPy, `cpu` the hot ones in fast Numba, which
-compiles each when it is first called. A caller asks for the table that owns its array and never needs to know which
-backend that is:
+compiles each when it is first called, `cuda` all of them for GPUs. A caller asks for the table that owns its array and
+never needs to know which backend that is:
 
 >>> import numpy as np, kernels
 >>> x = np.array([[-1.0, 2.0]])
@@ -18,23 +18,31 @@ reference
 import contextlib
 import functools
 import importlib
+import sys
 import types
 
 import numpy as np
 
-from .errors import ShapeError
+from .errors import DeviceError, ShapeError
 from .table import OPS, OpTable
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "CONV_RUNGS",
+    "DEVICES",
     "OPS",
+    "DeviceError",
     "OpTable",
     "ShapeError",
+    "ahead",
     "available",
+    "check_device_name",
+    "device_of",
     "get_num_threads",
     "ops_for",
     "set_num_threads",
+    "to_device",
+    "to_host",
     "use",
 ]
 
@@ -64,6 +72,8 @@ def available():
 
 @functools.cache
 def _table(name, conv=None):
+    if name == "cuda":  # whole in itself: what works on NumPy arrays is of no use to it
+        return OpTable(name, importlib.import_module(".cuda", __name__))
     modules = [importlib.import_module(f".{module}", __name__) for module in (name, "reference")]
     if conv is None:
         return OpTable(name, *modules)
@@ -73,9 +83,9 @@ def _table(name, conv=None):
 
 
 def ops_for(array):
-    """The op table that owns `array`: for NumPy arrays the host backend in use.
+    """The op table that owns `array`: for NumPy arrays the host backend in use, for arrays on the GPU `cuda`.
 
-    Raises TypeError for anything that no backend here can compute with.
+    Raises TypeError for anything that no backend here can compute with, arrays of other GPU libraries among them.
 
     >>> ops_for([1, 2])
     Traceback (most recent call last):
@@ -84,7 +94,80 @@ def ops_for(array):
     """
     if isinstance(array, np.ndarray):
         return _table(*_current)
+    if is_device_array(array):
+        return _table("cuda")
+    if hasattr(array, "__cuda_array_interface__"):
+        raise TypeError(
+            f"expected an array of this package's own on the GPU, got {type(array).__module__}.{type(array).__name__}; "
+            f"copy it: kernels.to_device(numpy_array)"
+        )
     raise TypeError(f"expected a NumPy array, got {type(array).__name__}; convert it: np.asarray(x, dtype=np.float32)")
+
+
+# ------------------------------------------------------------------ devices
+
+DEVICES = ("cpu", "cuda")
+
+
+def is_device_array(array):
+    """Whether it is an array on the GPU that `to_device` or an op made."""
+    loaded = sys.modules.get(f"{__name__}.cuda.arrays")  # before that module is loaded there can be none
+    return loaded is not None and loaded.is_device_array(array)
+
+
+def device_of(array):
+    """Where an array is: "cpu" or "cuda". TypeError for anything else.
+
+    >>> device_of(np.zeros(2))
+    'cpu'
+    """
+    ops_for(array)
+    return "cpu" if isinstance(array, np.ndarray) else "cuda"
+
+
+def check_device_name(device):
+    """The name itself, if this machine can compute on that device.
+
+    ValueError for an unknown name, DeviceError that says what is missing for "cuda".
+
+    >>> check_device_name("tpu")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown device 'tpu', expected cpu or cuda
+    """
+    if device not in DEVICES:
+        raise ValueError(f"unknown device {device!r}, expected {' or '.join(DEVICES)}")
+    if device == "cuda":
+        missing = importlib.import_module(".cuda.device", __name__).missing()
+        if missing:
+            raise DeviceError(f"device 'cuda' can't be used: {missing}; device 'cpu' works everywhere")
+    return device
+
+
+def to_device(array, device="cuda"):
+    """A copy of an array, of whichever device, on `device`. The only way there: nothing is ever copied silently."""
+    if check_device_name(device) == "cpu":
+        return to_host(array)
+    ops_for(array)
+    return importlib.import_module(".cuda.arrays", __name__).from_host(array)
+
+
+def ahead(batches, device):
+    """A generator of the same batches (sequences of arrays), each as a list of arrays on `device`.
+
+    For a GPU the next batch is on its way while the caller uses this one, which is good until the next is asked for.
+    """
+    if check_device_name(device) == "cpu":
+        return (list(batch) for batch in batches)
+    return importlib.import_module(".cuda.transfer", __name__).ahead(batches)
+
+
+def to_host(array):
+    """A copy of an array as a NumPy array. Of one on the GPU: waits for all that is being computed there.
+
+    Raises IndexError for a label or a switch outside its range that a kernel has come across since the last wait.
+    """
+    return ops_for(array).to_host(array)
 
 
 @contextlib.contextmanager

@@ -52,7 +52,9 @@ def same_dtype(**arrays):
     >>> same_dtype(x=np.zeros(2, np.float32), w=np.zeros(3, np.float32), b=None)
     dtype('float32')
     """
-    dtypes = {name: array.dtype for name, array in arrays.items() if array is not None}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    check_one_device(arrays)
+    dtypes = {name: array.dtype for name, array in arrays.items()}
     for name, dtype in dtypes.items():
         if dtype not in (np.float32, np.float64):
             raise TypeError(
@@ -63,6 +65,14 @@ def same_dtype(**arrays):
         got = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
         raise TypeError(f"{got}: dtypes are never mixed; convert the data or call net.astype(dtype)")
     return next(iter(dtypes.values()))
+
+
+def check_one_device(arrays):
+    """Raise TypeError if some of these (a dict by name) are NumPy arrays and some are on the GPU."""
+    hosts = {name: isinstance(array, np.ndarray) for name, array in arrays.items()}
+    if len(set(hosts.values())) > 1:
+        got = ", ".join(f"{name} is {'a NumPy array' if host else 'on the GPU'}" for name, host in hosts.items())
+        raise TypeError(f"{got}: devices are never mixed; use kernels.to_device(array) or net.to(device)")
 
 
 def check_shape(name, array, expected):

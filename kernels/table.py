@@ -10,6 +10,7 @@ Conventions that hold for all of them
     stride, dilation, kernel        an int, or (vertical, horizontal)
     padding   an int, (vertical, horizontal), or for convolutions also ((top, bottom), (left, right))
     errors    ShapeError, ValueError, TypeError with what came and what was expected (see `shapes`)
+    device    all arrays of a call are NumPy arrays, or all are on the GPU
 
 The functions below have no bodies: they are the contract. A backend is a module with functions of the same names and
 parameters; what it lacks is taken from `reference`.
@@ -246,9 +247,9 @@ def linear_backward_bias(dy):
 
 
 def batch_norm_train_forward(x, weight, bias, eps):
-    """y = (x - mean) / sqrt(var + eps) * weight + bias, per channel. Returns (y, mean, var), both (C,) in float64.
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, per channel. Returns (y, mean, var), both (C,).
 
-    mean and (biased) var are taken over N, H, W. weight, bias (C,) or None.
+    mean and (biased) var are taken over N, H, W, and are float64, on the GPU x's dtype. weight, bias (C,) or None.
     """
 
 
@@ -322,17 +323,91 @@ def adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, de
 OPS = {name: op for name, op in globals().items() if callable(op) and not name.startswith("_")}
 
 
+# ------------------------------------------------------------------ housekeeping
+# What layers, losses and optimisers do with whole arrays, so that they need not know where the arrays are. Functions
+# that return a Python number wait for the GPU; no others do.
+
+
+def to_host(array):
+    """A copy as a NumPy array."""
+
+
+def from_host(array):
+    """A copy of a NumPy array where this backend computes."""
+
+
+def zeros_like(array):
+    """A new array of zeros."""
+
+
+def assign(target, source):
+    """target[...] = source, in place. source may be a NumPy array whatever the device."""
+
+
+def add_into(total, array):
+    """total += array, in place."""
+
+
+def scale(array, factor):
+    """array *= factor, in place."""
+
+
+def multiply_into(array, factors):
+    """array *= factors, an array of its shape, in place."""
+
+
+def add_sign_into(total, array, factor):
+    """total += factor * sign(array), in place: the gradient of factor * sum of |array|."""
+
+
+def nonzero(array):
+    """1 where an element is not 0, else 0, in the array's dtype."""
+
+
+def total(array):
+    """The sum of all elements, as a float; summed in float64, on the GPU in two stages."""
+
+
+def weighted_total(losses, target, weight, ignore_index):
+    """(sum of losses, sum of weight[target] over the elements that are not ignored), two floats.
+
+    weight (C,), or None for all ones. On the GPU this is the one wait of a training step.
+    """
+
+
+def sum_of_squares(arrays):
+    """The sum of the squares of all elements of a list of arrays, as a float."""
+
+
+def dropout_mask(shape, p, rng):
+    """keep (bool): each element is False with probability p. rng is a numpy.random.Generator, which moves on."""
+
+
+def batch_norm_running(running_mean, running_var, mean, var, momentum, count):
+    """New running statistics: (1 - momentum)*running + momentum*batch, of a batch with `count` values per channel.
+
+    The batch's var is the biased one; var*count/(count - 1) enters. Returns (running_mean, running_var).
+    """
+
+
+HOUSEKEEPING = {
+    name: op
+    for name, op in globals().items()
+    if callable(op) and not name.startswith("_") and name not in OPS and name != "OPS"
+}
+
+
 class OpTable:
-    """The ops of one backend as attributes: `table.conv2d_forward(...)`.
+    """The ops and the housekeeping of one backend as attributes: `table.conv2d_forward(...)`.
 
     Each op is taken from the first of `modules` that has it, so a backend lists itself first and `reference` last.
     """
 
-    __slots__ = ("name", *OPS)
+    __slots__ = ("name", *OPS, *HOUSEKEEPING)
 
     def __init__(self, name, *modules):
         self.name = name
-        for op in OPS:
+        for op in (*OPS, *HOUSEKEEPING):
             owner = next((module for module in modules if hasattr(module, op)), None)
             if owner is None:
                 raise ValueError(f"no module of the backend {name!r} has the op {op}")

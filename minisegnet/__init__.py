@@ -48,7 +48,7 @@ __all__ = [
     "watch",
 ]
 
-LATER = ("bench", "checkpoint", "class_weights", "data", "gradcheck", "metrics", "pictures", "train")
+LATER = ("bench", "checkpoint", "class_weights", "data", "gradcheck", "metrics", "pictures", "trace", "train")
 
 
 def __getattr__(name):

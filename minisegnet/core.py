@@ -10,14 +10,18 @@ be used twice in a net, and everything that happened can be looked at afterwards
 import contextlib
 import functools
 import inspect
+import math
 
 import numpy as np
 
-from kernels import ShapeError, ops_for
+from kernels import ShapeError, check_device_name, device_of, is_device_array, ops_for, to_device, to_host
 
 
 class Parameter:
     """A trainable array `value`, and `grad` of the same shape, into which backward passes add.
+
+    On the GPU both are parts of large arrays that hold those of the whole net (`to`, `Storage`), so that an optimiser
+    updates all parameters at once.
 
     >>> p = Parameter(np.ones(3, np.float32))
     >>> p.grad += 2
@@ -28,6 +32,7 @@ class Parameter:
 
     def __init__(self, value):
         self._value = check_array(value, "a parameter's value").copy()  # its own: optimisers change it in place
+        self.place = None  # in a Storage, if it is on the GPU
         self.zero_grad()
 
     @property
@@ -36,21 +41,32 @@ class Parameter:
 
     @value.setter
     def value(self, value):
-        """Replace the array by a copy of another one, which must have the same shape and dtype."""
+        """Replace the elements by those of another array, which must have the same shape and dtype.
+
+        A NumPy array will do whatever the device; it is copied there.
+        """
         value = check_array(value, "a parameter's value")
         if value.shape != self.shape:
             raise ShapeError(f"the value of a parameter of shape {self.shape} can't become one of {value.shape}")
         if value.dtype != self.dtype:
             raise TypeError(f"the value of a {self.dtype} parameter can't become {value.dtype}; use net.astype")
-        self._value = value.copy()
+        if self.place is None:
+            self._value = to_host(value)
+        else:
+            ops_for(self._value).assign(self._value, value)
 
     @property
     def shape(self):
-        return self._value.shape
+        return tuple(self._value.shape)
 
     @property
     def dtype(self):
         return self._value.dtype
+
+    @property
+    def device(self):
+        """Where it is: "cpu" or "cuda"."""
+        return device_of(self._value)
 
     @property
     def size(self):
@@ -60,12 +76,17 @@ class Parameter:
     def grad(self):
         """The sum of what backward passes have added since zero_grad; zeros if that is nothing."""
         if not self._has_grad:
-            self.grad = np.zeros_like(self._value)
+            self.grad = ops_for(self._value).zeros_like(self._value)
         return self._grad
 
     @grad.setter
     def grad(self, grad):
-        self._grad, self._has_grad = grad, True
+        if self.place is None:
+            self._grad = grad
+        else:
+            self._grad = self.place.view(self.place.storage.grads)
+            ops_for(self._grad).assign(self._grad, grad)
+        self._has_grad = True
 
     def zero_grad(self):
         self._grad, self._has_grad = None, False
@@ -84,18 +105,54 @@ class Parameter:
         >>> p.grad
         array([13., 14.])
         """
-        if not self._has_grad and (grad.shape, grad.dtype) == (self.shape, self.dtype):
+        if self._has_grad or (tuple(grad.shape), grad.dtype) != (self.shape, self.dtype):
+            ops_for(grad).add_into(self.grad, grad)
+        elif self.place is None and isinstance(grad, np.ndarray):
             own = grad.flags.writeable and not (isinstance(grad.base, np.ndarray) and grad.base.size != grad.size)
             self.grad = grad if own else grad.copy()
         else:
-            self.grad += grad
+            self.grad = grad
 
     def astype(self, dtype):
-        """Convert value and grad in place."""
+        """Convert value and grad in place. For one that is on the GPU see `Layer.astype`."""
         self._value, self.grad = self._value.astype(dtype), self.grad.astype(dtype)
 
     def __repr__(self):
         return f"Parameter(shape={self.shape}, dtype={self.dtype})"
+
+
+class Storage:
+    """All values of a net's parameters in one array on the GPU, and all gradients in another.
+
+    Each begins at a multiple of ALIGNED elements, so that kernels can read several at once; the gaps stay 0.
+    """
+
+    ALIGNED = 64
+
+    def __init__(self, parameters, device):
+        starts, size = [], 0
+        for parameter in parameters:
+            starts.append(size)
+            size += -(-parameter.size // self.ALIGNED) * self.ALIGNED
+        flat = np.zeros((2, size), parameters[0].dtype)
+        for parameter, start in zip(parameters, starts, strict=True):
+            part = slice(start, start + parameter.size)
+            flat[0, part], flat[1, part] = to_host(parameter.value).ravel(), to_host(parameter.grad).ravel()
+        self.values, self.grads = (to_device(array, device) for array in flat)
+        self.places = [Place(self, s, p.shape) for p, s in zip(parameters, starts, strict=True)]
+
+
+class Place:
+    """Where in a Storage a Parameter is: from `start` on to `stop`."""
+
+    def __init__(self, storage, start, shape):
+        self.storage, self.start, self.shape = storage, start, shape
+        self.size = math.prod(shape)
+        self.stop = start + -(-self.size // storage.ALIGNED) * storage.ALIGNED
+
+    def view(self, array):
+        """This Parameter's part of one of the Storage's arrays, or of one of the same length, in its own shape."""
+        return array[self.start : self.start + self.size].reshape(self.shape)
 
 
 def members(name, value, kind):
@@ -112,6 +169,10 @@ class Buffer:
 
     def __init__(self, layer, attribute):
         self.layer, self.attribute = layer, attribute
+
+    @property
+    def device(self):
+        return device_of(self.value)
 
     @property
     def value(self):
@@ -215,20 +276,44 @@ class Layer:
 
     def astype(self, dtype):
         """Convert all Parameters, gradients and buffers in place, to float32 or float64. Returns self."""
-        dtype = check_float(dtype)
+        dtype, device = check_float(dtype), self.device
+        self.to("cpu")
         for _, item in self._named_state():
             item.astype(dtype)
-        return self
+        return self.to(device)
+
+    @property
+    def device(self):
+        """Where parameters and buffers are: "cpu" or "cuda"."""
+        return next((device_of(item.value) for _, item in self._named_state()), "cpu")
 
     def to(self, device):
-        """Move to a device. Only "cpu" exists in this version. Returns self."""
-        if device != "cpu":
-            raise ValueError(f"unknown device {device!r}; available here: cpu")
+        """Move all Parameters, gradients and buffers to a device, "cpu" or "cuda". Returns self.
+
+        Make the optimiser afterwards. ValueError for an unknown device, DeviceError that says what is missing
+        where there is no GPU.
+        """
+        if check_device_name(device) == self.device:
+            return self
+        parameters = self.parameters()
+        if device == "cpu":
+            for parameter in parameters:
+                value, grad = to_host(parameter.value), to_host(parameter.grad)
+                parameter.place = None
+                parameter._value, parameter.grad = value, grad
+        elif parameters:
+            storage = Storage(parameters, device)
+            for parameter, place in zip(parameters, storage.places, strict=True):
+                parameter.place, parameter._value = place, place.view(storage.values)
+                parameter._grad, parameter._has_grad = place.view(storage.grads), True
+        for _, item in self._named_state():
+            if isinstance(item, Buffer):
+                item.value = to_device(item.value, device)
         return self
 
     def state_dict(self):
-        """Copies of all parameter values and buffers, by dotted name."""
-        return {name: item.value.copy() for name, item in self._named_state()}
+        """Copies of all parameter values and buffers, by dotted name: NumPy arrays, whatever the device."""
+        return {name: to_host(item.value) for name, item in self._named_state()}
 
     def load_state_dict(self, state, strict=True):
         """Take over the arrays of a `state_dict`. Nothing is changed unless everything fits.
@@ -244,13 +329,14 @@ class Layer:
             raise KeyError(f"{self.label()} can't load this state: {'; '.join(parts)} (strict=False ignores them)")
         wrong = []
         for name, item in mine.items():
-            if name in state and np.shape(state[name]) != item.value.shape:
-                wrong.append(f"{name} is {np.shape(state[name])}, expected {item.value.shape}")
+            if name in state and np.shape(state[name]) != tuple(item.value.shape):
+                wrong.append(f"{name} is {np.shape(state[name])}, expected {tuple(item.value.shape)}")
         if wrong:
             raise ShapeError(f"{self.label()} can't load this state: {'; '.join(wrong)}")
         arrays = {name: np.array(state[name], item.value.dtype) for name, item in mine.items() if name in state}
         for name, array in arrays.items():
-            mine[name].value = array
+            item = mine[name]
+            item.value = array if isinstance(item, Parameter) else to_device(array, item.device)
         return missing, unknown
 
     # ------------------------------------------------------------------ for backward passes
@@ -403,7 +489,7 @@ def check_inputs(name, array, *_):
 
 def check_array(value, name):
     """The value itself, if it is an array of float32 or float64."""
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray) and not is_device_array(value):
         raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
     check_float(value.dtype)
     return value

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .metrics import ConfusionMatrix
+from .trained import scores_of
 
 
 def evaluate(net, loader, classes, criterion=None, progress=None):
@@ -13,7 +14,7 @@ def evaluate(net, loader, classes, criterion=None, progress=None):
     net.eval()
     confusion, total, batches = ConfusionMatrix(classes), 0.0, 0
     for batch in progress(loader) if progress else loader:
-        scores = net(batch.images)
+        scores = scores_of(net, batch.images)
         if criterion is not None:
             total += criterion(scores, batch.targets)
         confusion.update(batch.targets, scores.argmax(axis=1))
@@ -28,7 +29,7 @@ def panel_rows(net, dataset, transform, count):
     for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
         image, mask = dataset[int(i)]
         shown, target = transform(image, mask)
-        rows.append((as_picture(image, target.shape), target, net(shown[None]).argmax(axis=1)[0]))
+        rows.append((as_picture(image, target.shape), target, scores_of(net, shown[None]).argmax(axis=1)[0]))
     return rows
 
 

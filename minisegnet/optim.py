@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from kernels import ShapeError, ops_for
+from kernels import ShapeError, ops_for, to_host
 
 from .core import Parameter, check_array, check_int, check_number
 
@@ -47,7 +47,13 @@ class Optimizer:
         self.params = check_params(type(self).__name__, params)
         self.lr = lr
         self.step_count = 0
-        self.buffers = {name: [np.zeros_like(p.value) for p in self.params] for name in buffers}
+        self.devices = [p.place for p in self.params]  # where they were when the buffers were made
+        self.targets = runs(self.params, buffers)
+        self.buffers = {name: [None] * len(self.params) for name in buffers}
+        for target in self.targets:
+            for name, array in zip(buffers, target.buffers, strict=True):
+                for i, view in target.views(array):
+                    self.buffers[name][i] = view
 
     @property
     def lr(self):
@@ -58,7 +64,10 @@ class Optimizer:
         self._lr = self._number("lr", lr, low=0)
 
     def update(self, parameter, *buffers):
-        """Change one Parameter's value, and its buffers, in place."""
+        """Change one Parameter's value, and its buffers, in place.
+
+        On the GPU it is called once for all Parameters that lie side by side in memory, with one that stands for them.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def step(self):
@@ -67,6 +76,11 @@ class Optimizer:
         Nothing is changed unless every gradient fits its value.
         """
         for i, parameter in enumerate(self.params):
+            if parameter.place is not self.devices[i]:
+                raise TypeError(
+                    f"{type(self).__name__} was made before parameter {i} of shape {parameter.shape} was moved to its "
+                    f"device ({parameter.device}); call net.to before making the optimiser"
+                )
             if getattr(parameter.grad, "shape", None) != parameter.shape:
                 got = getattr(parameter.grad, "shape", type(parameter.grad).__name__)
                 raise ShapeError(
@@ -81,8 +95,8 @@ class Optimizer:
                         f"{parameter.shape} is {parameter.dtype} now; call net.astype before making the optimiser"
                     )
         self.step_count += 1
-        for i, parameter in enumerate(self.params):
-            self.update(parameter, *(arrays[i] for arrays in self.buffers.values()))
+        for target in self.targets:
+            self.update(target, *target.buffers)
 
     def zero_grad(self):
         """Set all gradients to zero: backward passes only ever add."""
@@ -96,7 +110,7 @@ class Optimizer:
         """
         state = {"step": self.step_count, "lr": self.lr}
         for name, arrays in self.buffers.items():
-            state.update({f"{name}.{i}": array.copy() for i, array in enumerate(arrays)})
+            state.update({f"{name}.{i}": to_host(array) for i, array in enumerate(arrays)})
         return state
 
     def load_state_dict(self, state):
@@ -110,18 +124,81 @@ class Optimizer:
         step = check_int(f"{type(self).__name__}: step", state["step"], 0)
         lr = self._number("lr", state["lr"], low=0)
         for name, array in mine.items():
-            if check_array(state[name], f"{type(self).__name__}: {name}").shape != array.shape:
+            if check_array(state[name], f"{type(self).__name__}: {name}").shape != tuple(array.shape):
                 raise ShapeError(
                     f"{type(self).__name__} can't load this state: {name} is {state[name].shape}, "
-                    f"expected {array.shape}; it belongs to another net"
+                    f"expected {tuple(array.shape)}; it belongs to another net"
                 )
         for name, array in mine.items():
-            array[...] = state[name]
+            ops_for(array).assign(array, state[name].astype(array.dtype))
         self.step_count, self.lr = step, lr
 
     def _number(self, name, value, high=math.inf, open_high=True, **bounds):
         """A finite number within the bounds; the error names this optimiser."""
         return check_number(f"{type(self).__name__}: {name}", value, high=high, open_high=open_high, **bounds)
+
+
+# ------------------------------------------------------------------ what is updated at once
+
+
+class Single:
+    """One Parameter, number i of an optimiser's, with buffers of zeros."""
+
+    def __init__(self, i, parameter, buffers):
+        self.i, self.parameter = i, parameter
+        self.buffers = [ops_for(parameter.value).zeros_like(parameter.value) for _ in buffers]
+
+    @property
+    def value(self):
+        return self.parameter.value
+
+    @property
+    def grad(self):
+        return self.parameter.grad
+
+    def views(self, array):
+        """(i, its part of a buffer)."""
+        yield self.i, array
+
+
+class Run:
+    """Parameters on the GPU whose values lie side by side in one Storage, as if they were one long Parameter."""
+
+    def __init__(self, members, buffers):
+        self.members = members  # [(i, Parameter)]
+        first, last = members[0][1].place, members[-1][1].place
+        part = slice(first.start, last.stop)
+        self.value, self.grads = first.storage.values[part], first.storage.grads[part]
+        self.buffers = [ops_for(self.value).zeros_like(self.value) for _ in buffers]
+
+    @property
+    def grad(self):
+        for _, parameter in self.members:
+            parameter.grad  # noqa: B018  # zeros are written there if no backward pass has added anything
+        return self.grads
+
+    def views(self, array):
+        """(i, its part of a buffer) of each Parameter."""
+        begin = self.members[0][1].place.start
+        for i, parameter in self.members:
+            start = parameter.place.start - begin
+            yield i, array[start : start + parameter.size].reshape(parameter.shape)
+
+
+def runs(params, buffers):
+    """What to update, with buffers of these names: a Single for each Parameter on the host, Runs on the GPU."""
+    found, run = [], []
+    for i, parameter in enumerate(params):
+        place = parameter.place
+        if place is None:
+            found.append(Single(i, parameter, buffers))
+            continue
+        before = run[-1][1].place if run else None
+        if before is not None and (before.storage, before.stop) != (place.storage, place.start):
+            found.append(Run(run, buffers))
+            run = []
+        run.append((i, parameter))
+    return [*found, Run(run, buffers)] if run else found
 
 
 # ------------------------------------------------------------------ gradient descent
@@ -269,11 +346,12 @@ def clip_grad_norm(params, max_norm):
     """
     params = check_params("clip_grad_norm", params)
     max_norm = check_number("max_norm", max_norm, low=0, open_low=True)
+    ops = ops_for(params[0].value)
     with np.errstate(over="ignore", invalid="ignore"):  # the norm may be inf, and inf * 0 is NaN, as documented
-        norm = math.sqrt(sum(float(np.square(p.grad, dtype=np.float64).sum()) for p in params))
-        scale = float(np.minimum(1.0, max_norm / (norm + 1e-6)))  # np.minimum keeps NaN, min would not
+        norm = math.sqrt(ops.sum_of_squares([parameter.grad for parameter in params]))
+        factor = float(np.minimum(1.0, max_norm / (norm + 1e-6)))  # np.minimum keeps NaN, min would not
         for parameter in params:
-            parameter.grad *= scale
+            ops.scale(parameter.grad, factor)
     return norm
 
 

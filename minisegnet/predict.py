@@ -15,6 +15,7 @@ import numpy as np
 from kernels import ops_for
 
 from .files import atomic_write
+from .trained import scores_of
 
 SMALLEST = 64  # pixels: shorter sides are padded to this; deep nets halve them five or six times
 OVERLAP = 64  # pixels that neighbouring tiles have in common, or a quarter of a small tile
@@ -46,7 +47,7 @@ def predict(trained, image, tile=512):
 def classify(trained, image):
     """The probability of each class for a whole picture, of a net trained on classified pictures."""
     x = trained.recipe.transform()(shrink(image, trained.recipe.resize), None)[0][None]
-    scores = trained.net(x)
+    scores = scores_of(trained.net, x)
     return ops_for(scores).softmax_forward(scores, 1)[0]
 
 
@@ -72,12 +73,12 @@ def tiled(net, x, classes, tile):
     H, W = x.shape[2:]
     overlap = min(OVERLAP, tile // 4)
     if H <= tile and W <= tile:
-        return softmax(net(x))
+        return softmax(scores_of(net, x))
     total, weight = np.zeros((1, classes, H, W), x.dtype), np.zeros((H, W), x.dtype)
     for top in starts(H, tile, overlap):
         for left in starts(W, tile, overlap):
             part = (slice(top, min(H, top + tile)), slice(left, min(W, left + tile)))
-            p = softmax(net(np.ascontiguousarray(x[:, :, part[0], part[1]])))
+            p = softmax(scores_of(net, np.ascontiguousarray(x[:, :, part[0], part[1]])))
             w = np.minimum.outer(ramp(p.shape[2], overlap), ramp(p.shape[3], overlap)).astype(x.dtype)
             total[:, :, part[0], part[1]] += w * p
             weight[part] += w

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kernels import check_device_name, to_device, to_host
+
 from . import checkpoint, models
 from .core import Layer
 
@@ -80,6 +82,11 @@ def check_same_classes(a, b):
         )
 
 
+def scores_of(net, images):
+    """net(images) for NumPy images, as a NumPy array, on whichever device the net is."""
+    return net(images) if net.device == "cpu" else to_host(net(to_device(images, net.device)))
+
+
 class Trained(NamedTuple):
     net: Layer  # in inference mode
     recipe: Recipe
@@ -101,11 +108,13 @@ def checkpoint_of(path):
     return there[0]
 
 
-def load_trained(path):
-    """The Trained net of a checkpoint file, or of a run's folder: its best net.
+def load_trained(path, device="cpu"):
+    """The Trained net of a checkpoint file, or of a run's folder: its best net, on this device.
 
-    Raises FileNotFoundError if there is none, CheckpointError for a file that is none or is damaged.
+    Raises FileNotFoundError if there is none, CheckpointError for a file that is none or is damaged, DeviceError where
+    there is no such device.
     """
+    check_device_name(device)
     path = checkpoint_of(path)
     found = checkpoint.load(path)
     try:
@@ -116,4 +125,4 @@ def load_trained(path):
         ) from None
     net = models.build(recipe.model, recipe.channels, len(recipe.classes), rng=0, **recipe.model_settings)
     checkpoint.restore(found, net)
-    return Trained(net.eval(), recipe, path, config)
+    return Trained(net.eval().to(device), recipe, path, config)

@@ -26,6 +26,22 @@ from .conv import (
     conv_transpose2d_backward_weight,
     conv_transpose2d_forward,
 )
+from .housekeeping import (
+    add_into,
+    add_sign_into,
+    assign,
+    batch_norm_running,
+    dropout_mask,
+    from_host,
+    multiply_into,
+    nonzero,
+    scale,
+    sum_of_squares,
+    to_host,
+    total,
+    weighted_total,
+    zeros_like,
+)
 from .join import add_forward, concat_backward, concat_forward
 from .linear import linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward
 from .norm import (

@@ -4,6 +4,8 @@ import argparse
 import ast
 import dataclasses
 
+from kernels import DEVICES
+
 
 def natural(text, least=0):
     """A whole number of at least `least`, for argparse."""
@@ -41,6 +43,13 @@ def key_value(text):
     if isinstance(found, (tuple, list)) and all(isinstance(item, (int, float, str)) for item in found):
         return key, list(found)
     return key, value
+
+
+def add_device(parser):
+    """--device, for commands that use a trained net."""
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="what computes: cpu, or cuda for an NVIDIA GPU (default: cpu)"
+    )
 
 
 def add_settings(parser, skip=()):

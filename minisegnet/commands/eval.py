@@ -1,5 +1,7 @@
 """`minisegnet eval`."""
 
+from .common import add_device
+
 
 def add(commands):
     parser = commands.add_parser(
@@ -13,6 +15,7 @@ def add(commands):
     parser.add_argument("--data", help="the data set (default: the one it was trained with)")
     parser.add_argument("--split", help="the split (default: the one it was validated on)")
     parser.add_argument("--out", metavar="FOLDER", help="where eval.csv and eval_confusion.png go")
+    add_device(parser)
     parser.set_defaults(run=run)
 
 
@@ -25,7 +28,7 @@ def run(options):
     from ..train.folder import evaluation_files, measures_of_classes
     from ..trained import check_same_classes, load_trained
 
-    trained = load_trained(options.run_folder)
+    trained = load_trained(options.run_folder, options.device)
     config = trained.config
     spec = options.data or config["val_data"] or config["data"]
     recipe = trained.recipe

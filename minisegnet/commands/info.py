@@ -32,9 +32,13 @@ def run(options):
     rows = {
         "minisegnet": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        **{name: version(name) for name in ("numpy", "numba", "llvmlite", "pillow", "safetensors", "matplotlib")},
+        **{
+            name: version(name)
+            for name in ("numpy", "numba", "llvmlite", "numba-cuda", "pillow", "safetensors", "matplotlib")
+        },
         "torch": f"{version('torch')} (only to compare with)",
         "backends": ", ".join(kernels.available()),
+        "gpu": gpu(),
         "vector unit": f"{MACHINE.name}, {MACHINE.vector_bytes or 8} bytes",
         "threads": kernels.get_num_threads(),
         "compiled kernels": os.environ.get("NUMBA_CACHE_DIR", "in __pycache__ beside the sources"),
@@ -43,3 +47,23 @@ def run(options):
     for name, value in rows.items():
         print(f"{name:<18}{value}")
     return 0
+
+
+def gpu():
+    """What --device cuda would compute on, or what is missing."""
+    import kernels
+
+    try:
+        kernels.check_device_name("cuda")
+    except kernels.DeviceError as error:
+        return str(error)
+    from kernels.cuda.device import device
+
+    found, gib = device(), 2**30
+    if found.name == "simulator":
+        return "simulated (NUMBA_ENABLE_CUDASIM=1)"
+    return (
+        f"{found.name}, compute capability {found.compute_capability}, {found.multiprocessors} multiprocessors, "
+        f"{found.free / gib:.1f} of {found.total / gib:.1f} GiB free, driver for CUDA {found.driver}, "
+        f"toolkit {found.toolkit}"
+    )

@@ -1,6 +1,6 @@
 """`minisegnet predict`."""
 
-from .common import positive
+from .common import add_device, positive
 
 
 def add(commands):
@@ -24,6 +24,7 @@ def add(commands):
     parser.add_argument(
         "--tile", type=positive, default=512, help="largest side that the net sees at once (default: 512)"
     )
+    add_device(parser)
     parser.set_defaults(run=run)
 
 
@@ -33,7 +34,7 @@ def run(options):
     from ..predict import classify_files, predict_files
     from ..trained import load_trained
 
-    trained = load_trained(options.run_folder)
+    trained = load_trained(options.run_folder, options.device)
 
     def progress(items):
         return tqdm(items, unit="picture", leave=False, disable=None)

@@ -33,8 +33,9 @@ class Dropout(Layer):
     def forward(self, x):
         if not self.training or self.p == 0:
             return x, DropoutSaved(None)
-        keep = self.rng.random(x.shape, np.float32) >= self.p
-        return ops_for(x).dropout_forward(x, keep, self.scale()), DropoutSaved(keep)
+        ops = ops_for(x)
+        keep = ops.dropout_mask(x.shape, self.p, self.rng)
+        return ops.dropout_forward(x, keep, self.scale()), DropoutSaved(keep)
 
     def backward(self, dy, saved):
         (keep,) = self.check_saved(saved, DropoutSaved)

@@ -103,10 +103,9 @@ class BatchNorm2d(Layer):
         count = x.size // self.num_features
         if not self.training or self.running_mean is None or count == 0:
             return
-        dtype, keep = self.running_mean.dtype, 1 - self.momentum
-        unbiased = var * (count / (count - 1))
-        self.running_mean = (keep * self.running_mean + self.momentum * mean).astype(dtype)
-        self.running_var = (keep * self.running_var + self.momentum * unbiased).astype(dtype)
+        self.running_mean, self.running_var = ops_for(x).batch_norm_running(
+            self.running_mean, self.running_var, mean, var, self.momentum, count
+        )
 
     def affine(self):
         """The arrays weight and bias, or None and None."""

@@ -17,6 +17,7 @@ from .binary import BCELoss, BCEWithLogitsLoss
 from .cross_entropy import CrossEntropyLoss
 from .distillation import DistillationLoss
 from .focal import FocalLoss
+from .on_host import OnHost
 from .overlap import DiceLoss, JaccardLoss
 from .regression import L1Loss, MSELoss
 from .sparsity import EntropyPenalty, L1Penalty
@@ -35,5 +36,6 @@ __all__ = [
     "L1Penalty",
     "Loss",
     "MSELoss",
+    "OnHost",
     "WeightedSum",
 ]

@@ -12,8 +12,8 @@ import inspect
 
 import numpy as np
 
-from kernels import ShapeError, ops_for
-from kernels.shapes import same_dtype
+from kernels import ShapeError, is_device_array, ops_for
+from kernels.shapes import check_one_device, same_dtype
 
 from ..core import check_number, name_error, named_init
 
@@ -34,6 +34,7 @@ class Loss:
     """
 
     reduction = "mean"  # a loss without that argument always reduces to a number
+    on_gpu = False  # whether it computes on the GPU too; `OnHost` helps those that don't
 
     def forward(self, scores, target):
         """Returns (value, saved)."""
@@ -61,16 +62,19 @@ class Loss:
         count is the number of losses, or the sum of their weights. Where it is 0 (an empty batch, everything ignored)
         the mean is 0; PyTorch gives NaN.
         """
+        return losses if self.reduction == "none" else self.reduced(losses, ops_for(losses).total(losses), count)
+
+    def reduced(self, losses, total, count):
+        """`reduce` for losses whose sum is known."""
         if self.reduction == "none":
             return losses
-        total = float(losses.sum(dtype=np.float64))
         if self.reduction == "sum":
             return total
         return total / count if count else 0.0
 
     def reduce_backward(self, dvalue, count, shape, dtype):
         """dlosses, for losses of `shape` and `dtype`: one number that holds for each of them, or an array."""
-        if self.reduction == "none" and isinstance(dvalue, np.ndarray):
+        if self.reduction == "none" and (isinstance(dvalue, np.ndarray) or is_device_array(dvalue)):
             if dvalue.shape != tuple(shape):
                 raise ShapeError(f"dvalue has shape {dvalue.shape}, expected {tuple(shape)}, the shape of the value")
             if dvalue.dtype != dtype:
@@ -120,6 +124,8 @@ def _named(method):
     @functools.wraps(method)
     def call(self, *args, **kwargs):
         try:
+            if not self.on_gpu and any(map(is_device_array, args)):
+                raise TypeError("got an array on the GPU, but computes on the host; wrap it: losses.OnHost(loss)")
             return method(self, *args, **kwargs)
         except (ValueError, TypeError, IndexError) as error:
             name_error(error, self)
@@ -145,10 +151,15 @@ def check_scores(scores):
 
 
 def check_arrays(scores, target):
-    """Raise TypeError unless scores is an array of float32 or float64 and target is an array."""
+    """Raise TypeError unless scores is an array of float32 or float64 and target is an array on the same device."""
     check_scores(scores)
-    if not isinstance(target, np.ndarray):
-        raise TypeError(f"target must be a NumPy array, got {type(target).__name__}; convert it: np.asarray(target)")
+    try:
+        ops_for(target)
+    except TypeError:
+        raise TypeError(
+            f"target must be a NumPy array, got {type(target).__name__}; convert it: np.asarray(target)"
+        ) from None
+    check_one_device({"scores": scores, "target": target})
 
 
 def check_same(scores, target, hint=""):

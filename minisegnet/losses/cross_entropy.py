@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels import ops_for
+from kernels import device_of, ops_for, to_device
 
 from ..core import check_int, check_number
 from .base import Loss, check_arrays, check_reduction, check_weights
@@ -55,28 +55,37 @@ class CrossEntropyLoss(Loss):
            [ 0.  ,  0.  ,  0.  ,  0.  ]])
     """
 
+    on_gpu = True
+
     def __init__(self, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
-        self.weight = check_weights("weight", weight)
+        self.weight, self._placed = check_weights("weight", weight), {}
         self.ignore_index = check_int("ignore_index", ignore_index, minimum=-np.inf)
         self.reduction = check_reduction(reduction)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, scores, target):
         check_arrays(scores, target)
-        w = as_dtype(self.weight, scores.dtype)
-        losses, p = ops_for(scores).softmax_cross_entropy_forward(
-            scores, target, w, self.ignore_index, self.label_smoothing
-        )
-        weight_sum = float(label_weights(target, w, self.ignore_index).sum(dtype=np.float64))
-        return self.reduce(losses, weight_sum), CrossEntropySaved(p, target, weight_sum)
+        ops, w = ops_for(scores), self.weight_for(scores)
+        losses, p = ops.softmax_cross_entropy_forward(scores, target, w, self.ignore_index, self.label_smoothing)
+        loss_sum, weight_sum = ops.weighted_total(losses, target, w, self.ignore_index)
+        return self.reduced(losses, loss_sum, weight_sum), CrossEntropySaved(p, target, weight_sum)
 
     def backward(self, saved, dvalue=1.0):
         p, target, weight_sum = self.check_saved(saved, CrossEntropySaved)
         dlosses = self.reduce_backward(dvalue, weight_sum, target.shape, p.dtype)  # forward: value = reduce(losses)
         # forward: losses = -Σ_c q[c] * log p[c] of the softmax p
         return ops_for(p).softmax_cross_entropy_backward(
-            dlosses, p, target, as_dtype(self.weight, p.dtype), self.ignore_index, self.label_smoothing
+            dlosses, p, target, self.weight_for(p), self.ignore_index, self.label_smoothing
         )
+
+    def weight_for(self, scores):
+        """The class weights in the dtype of the scores and where they are; None stays None."""
+        if self.weight is None:
+            return None
+        key = (device_of(scores), scores.dtype)
+        if key not in self._placed:  # copying them to a GPU at every step would mean to wait for it at every step
+            self._placed[key] = to_device(self.weight.astype(scores.dtype), key[0])
+        return self._placed[key]
 
 
 def as_dtype(weights, dtype):

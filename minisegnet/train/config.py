@@ -104,16 +104,11 @@ class Config:
     panels_every: int = setting(5, "epochs from one picture panel to the next; 0: only the last", low=0)
     seed: int = setting(0, "of the initial weights, the order and the augmentation", low=0)
     threads: int = setting(0, "threads to compute on, 0: one for each core", low=0)
-    device: str = setting("cpu", "what computes: this version can do so on the CPU only")
+    device: str = setting("cpu", "what computes: cpu, or cuda for an NVIDIA GPU", ("cpu", "cuda"))
 
     def __post_init__(self):
         for f in fields(self):
             setattr(self, f.name, checked(f, getattr(self, f.name)))
-        if self.device != "cpu":
-            raise ValueError(
-                f"device {self.device!r} can't be used: this version of minisegnet computes on the CPU only, it has no "
-                f"kernels for a GPU; leave device out"
-            )
 
     @classmethod
     def read(cls, path, **changes):

@@ -5,8 +5,6 @@ import math
 import time
 from typing import NamedTuple
 
-import numpy as np
-
 import kernels
 
 from .. import checkpoint, data, losses, optim
@@ -98,7 +96,7 @@ class Trainer:
         self.train_data = data.open(config.data, split=config.train_split)
         self.val_data = data.open_like(config.val_data or config.data, self.train_data.channels, config.val_split)
         check_same_classes(self.train_data, self.val_data)
-        self.teacher = load_trained(config.teacher) if config.teacher else None
+        self.teacher = load_trained(config.teacher, config.device) if config.teacher else None
         self.recipe = Recipe(**found.config["recipe"]) if found else self.make_recipe()
 
     def make_net(self, found):
@@ -118,6 +116,7 @@ class Trainer:
         trained = [p for name, p in self.net.named_parameters() if not name.startswith(self.frozen or ("\0",))]
         if not trained:
             raise ValueError(f"freeze {config.freeze!r} leaves nothing to train")
+        self.net.to(config.device)
         return trained
 
     def make_training(self, trained):
@@ -125,6 +124,11 @@ class Trainer:
         config = self.config
         self.criterion = parts.make_loss(config, self.train_data)
         self.imitation = losses.DistillationLoss(config.temperature) if self.teacher else None
+        if config.device != "cpu":
+            self.criterion, self.imitation = (
+                loss if loss is None or loss.on_gpu else losses.OnHost(loss)
+                for loss in (self.criterion, self.imitation)
+            )
         train_transform, val_transform = parts.make_transforms(config, self.recipe.mean, self.recipe.std)
         loader = {"workers": config.workers, "rng": config.seed}
         batch_size = min(config.batch_size, len(self.train_data))
@@ -244,13 +248,13 @@ class Trainer:
             if self.frozen and f"{name}.".startswith(self.frozen):
                 layer.training = False  # running statistics are frozen with the weights
         batches = self.loader.batches(self.epoch, start=self.batch)
-        with contextlib.closing(batches):
+        with contextlib.closing(batches), contextlib.closing(self.on_device(batches)) as arrays:
             while True:
                 start = time.perf_counter()
-                batch = next(batches, None)
+                batch = next(arrays, None)
                 if batch is None:
                     return
-                loss = self.train_step(batch.images, batch.targets)
+                loss = self.train_step(*batch)
                 self.seconds += time.perf_counter() - start
                 self.loss_sum += loss
                 self.batch, self.step = self.batch + 1, self.step + 1
@@ -259,29 +263,36 @@ class Trainer:
                     self.save(self.folder.last)
                     raise Interrupted(self.requested(), self.folder.last)
 
+    def on_device(self, batches):
+        """(images, targets) of each batch, where the net computes."""
+        pairs = ((batch.images, batch.targets) for batch in batches)
+        return kernels.ahead(pairs, self.config.device)
+
     def train_step(self, images, targets):
         """Forward, loss, backward, update; returns the loss."""
         config = self.config
         self.net.zero_grad()
         scores, saved = self.net.forward(images)
+        ops = kernels.ops_for(scores)
         loss, loss_saved = self.criterion.forward(scores, targets)
         dscores = self.criterion.backward(loss_saved, 1 - config.teacher_share if self.teacher else 1.0)
         if self.teacher:
             imitation, imitation_saved = self.imitation.forward(scores, self.teacher.net(images))
             loss = (1 - config.teacher_share) * loss + config.teacher_share * imitation
-            dscores = dscores + self.imitation.backward(imitation_saved, config.teacher_share)
+            imitating = self.imitation.backward(imitation_saved, config.teacher_share)
+            dscores = ops.add_forward([dscores, imitating])
         if not math.isfinite(loss):
             raise self.diverged(f"the loss is {loss} at step {self.step + 1}")
         self.net.backward(dscores, saved)
         if config.l1:
             for _, p in parts.prunable(self.net):
-                p.grad = p.grad + p.dtype.type(config.l1) * np.sign(p.value)
+                ops.add_sign_into(p.grad, p.value, config.l1)
         if config.clip:
             optim.clip_grad_norm(self.optimizer.params, config.clip)
-        masks = [(p, p.value != 0) for _, p in parts.prunable(self.net)] if config.sparsity else []
+        masks = [(p, ops.nonzero(p.value)) for _, p in parts.prunable(self.net)] if config.sparsity else []
         self.optimizer.step()
         for p, mask in masks:  # what was pruned stays pruned
-            p.value *= mask
+            ops.multiply_into(p.value, mask)
         self.lr = self.optimizer.lr
         if config.schedule != "plateau":
             self.schedule.step()

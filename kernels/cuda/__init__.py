@@ -1,0 +1,3 @@
+"""numba-cuda kernels."""
+
+from .activation import relu_backward, relu_forward, sigmoid_forward
