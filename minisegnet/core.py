@@ -465,7 +465,7 @@ def name_error(error, layer):
 
 def arrays_in(record):
     """All arrays in nested tuples, lists and dicts, such as a saved record."""
-    if isinstance(record, np.ndarray):
+    if isinstance(record, np.ndarray) or is_device_array(record):
         return [record]
     items = record.values() if isinstance(record, dict) else record if isinstance(record, (tuple, list)) else ()
     return [array for item in items for array in arrays_in(item)]

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kernels import to_device
+
 from .core import Parameter, arrays_in, watch
 
 
@@ -106,7 +108,7 @@ def summarise(net, input_shape):
     net.eval()
     try:
         with watch(note):
-            net.forward(np.zeros(input_shape, dtype))
+            net.forward(to_device(np.zeros(input_shape, dtype), net.device))
     finally:
         for layer, training in modes:
             layer.training = training

@@ -81,7 +81,7 @@ def argument(value):
     """
     if isinstance(value, tuple):
         return tuple(map(argument, value))
-    if isinstance(value, float):
+    if type(value) is float:  # np.float64 is one by inheritance, but says what it is
         raise TypeError(f"a kernel was given the Python float {value}, which would be float64: use x.dtype.type(value)")
     return np.int32(value) if isinstance(value, int) else value
 

@@ -37,6 +37,7 @@ class Pool:
         self.allocate = allocate
         self.idle = {}  # size: blocks
         self.in_use = 0  # bytes
+        self.peak = 0  # the most that this has been; whoever wants to measure sets it back
         self.lock = threading.RLock()  # arrays may die in any thread, also in the middle of `take`
 
     def take(self, size):
@@ -55,6 +56,7 @@ class Pool:
                 block = self.allocate(size)  # whatever was kept in other sizes is free now
         with self.lock:
             self.in_use += size
+            self.peak = max(self.peak, self.in_use)
         return block
 
     def give_back(self, size, block):

@@ -41,7 +41,7 @@ def check_linear(x, w, b):
     """Raise ShapeError or TypeError unless the three belong together."""
     same_dtype(x=x, w=w, b=b)
     check_rank("w", w, 2, "(O, I)")
-    if x.ndim < 1 or x.shape[-1] != w.shape[1]:
+    if x.ndim < 1 or x.shape[x.ndim - 1] != w.shape[1]:
         raise ShapeError(f"x has shape {x.shape}, expected (..., {w.shape[1]}) (the weight has shape {w.shape})")
     if b is not None:
         check_shape("b", b, (len(w),))

@@ -1,15 +1,30 @@
 """Fixtures of the op tests: `ops` runs a test once on every backend, `torch` is the independent oracle.
 
-With NUMBA_ENABLE_CUDASIM=1 the backend is `cuda` alone, in the simulator.
+With NUMBA_ENABLE_CUDASIM=1 the backend is `cuda` alone, in the simulator; where there is a GPU it comes last.
 """
 
-import os
-
 import pytest
+from op_cases import SIMULATED
 
 import kernels
 
-BACKENDS = ("cuda",) if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1" else kernels.available()
+
+def can_use_a_gpu():
+    try:
+        return bool(kernels.check_device_name("cuda"))
+    except kernels.DeviceError:
+        return False
+
+
+BACKENDS = ("cuda",) if SIMULATED else kernels.available()
+if not SIMULATED and can_use_a_gpu():
+    BACKENDS = (*BACKENDS, pytest.param("cuda", marks=pytest.mark.gpu))
+
+
+def pytest_configure(config):
+    """The simulator computes with NumPy, which warns of NaN where a GPU says nothing."""
+    if SIMULATED:
+        config.addinivalue_line("filterwarnings", "ignore:invalid value encountered:RuntimeWarning")
 
 
 @pytest.fixture(params=BACKENDS, scope="module")
@@ -22,6 +37,13 @@ def ops(request):
     else:
         with kernels.use(request.param) as table:
             yield table
+
+
+@pytest.fixture(scope="session")
+def gpu():
+    """A test that asks for it is skipped where nothing can run CUDA kernels."""
+    if not can_use_a_gpu():
+        pytest.skip("needs an NVIDIA GPU, or NUMBA_ENABLE_CUDASIM=1")
 
 
 @pytest.fixture(scope="session")

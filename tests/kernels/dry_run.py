@@ -120,10 +120,18 @@ def type_of(value):
     return numpy_support.from_dtype(value.dtype) if isinstance(value, np.generic) else cuda.typeof(value)
 
 
-def compile_kernel(found, cc, folder):
-    """Compile a Launch for the compute capability `cc`, a pair; raises what the compilers say is wrong."""
+def smallest():
+    """A Launch that says whether anything can be compiled here at all."""
+    return Launch(launch.KERNELS["arrays.fill"], "arrays.fill", 1, 32, (types.float32[::1], types.float32))
+
+
+def compile_kernel(found, cc, folder=None):
+    """Compile a Launch for the compute capability `cc`, a pair; raises what the compilers say is wrong.
+
+    Without a `folder` for its files ptxas is left out.
+    """
     ptx, _ = cuda.compile_ptx(found.kernel.py_func, found.signature, cc=cc)
-    if not shutil.which("ptxas"):
+    if folder is None or not shutil.which("ptxas"):
         return Compiled(ptx)
     source = folder / "kernel.ptx"
     source.write_text(ptx, encoding="utf-8")

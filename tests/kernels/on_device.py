@@ -1,9 +1,12 @@
 """The CUDA ops as if they took and gave NumPy arrays, so that the tests of all backends can call them."""
 
+import importlib
+
 import numpy as np
 from op_cases import CHANGED, STATISTICS, parameters
 
-from kernels import OPS, ops_for
+import kernels.cuda
+from kernels import OPS, OpTable, ops_for
 from kernels.cuda import arrays
 
 
@@ -14,14 +17,19 @@ class HostView:
     not wrapped.
     """
 
-    def __init__(self):
+    def __init__(self, rung=None):
+        """rung: a module of the convolution ladder to take the convolutions from, instead of the last one."""
         self.table = ops_for(arrays.from_host(np.zeros(1)))
+        if rung is not None:
+            self.table = OpTable("cuda", importlib.import_module(f"kernels.cuda.{rung}"), kernels.cuda)
         self.name = self.table.name
 
     def __getattr__(self, op):
         if op not in OPS:
             return getattr(self.table, op)
-        return lambda *values, **named: self.call(op, dict(zip(parameters(op), values, strict=False)) | named)
+        view = lambda *values, **named: self.call(op, dict(zip(parameters(op), values, strict=False)) | named)  # noqa: E731
+        setattr(self, op, view)  # the same function every time, as tests compare them
+        return view
 
     def call(self, op, found):
         there = {name: self.send(name, value, found) for name, value in found.items()}
