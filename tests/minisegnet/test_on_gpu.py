@@ -159,8 +159,11 @@ def test_devices_are_never_mixed():
 
 def test_arrays_of_other_libraries_are_refused():
     class Foreign:
-        __cuda_array_interface__ = {"shape": (2,), "typestr": "<f4", "data": (0, False), "version": 3}
         dtype, shape, ndim, size = np.dtype(np.float32), (2,), 1, 2
+
+        @property
+        def __cuda_array_interface__(self):
+            return {"shape": (2,), "typestr": "<f4", "data": (0, False), "version": 3}
 
     with pytest.raises(TypeError, match=r"expected an array of this package's own on the GPU, got .*Foreign"):
         layers.ReLU()(Foreign())
