@@ -20,10 +20,10 @@ class Device(NamedTuple):
 
 def missing():
     """What keeps kernels from running here, in one line, or None if nothing does."""
+    if importlib.util.find_spec("numba_cuda") is None:  # Numba's own numba.cuda is older and lacks what is used here
+        return 'numba-cuda is not installed: pip install "minisegnet[cuda]"'
     if SIMULATED:
         return None
-    if importlib.util.find_spec("numba_cuda") is None:
-        return 'numba-cuda is not installed: pip install "minisegnet[cuda]"'
     from numba import cuda
 
     try:
