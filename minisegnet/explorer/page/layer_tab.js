@@ -1,0 +1,174 @@
+// The layer at work: panels with windows on its arrays, and the table of terms.
+
+import { panelElement } from "./panel.js";
+import { cardsElement, hasCards } from "./cards.js";
+import { termsElement, termAt } from "./terms.js";
+import { pickFor } from "./state.js";
+import { toMap } from "./tensor.js";
+import { classTable, pixelFacts } from "./pixel.js";
+import { text } from "./format.js";
+
+const TITLES = {
+  x: "in", y: "out", dy: "= ∂L/∂y", dx: "= ∂L/∂x", weight: "weights", dweight: "= ∂L/∂weight", dbias: "= ∂L/∂bias",
+  scores: "", dscores: "= ∂L/∂scores", p: "= softmax",
+};
+
+export class LayerTab {
+  constructor(pass, root, state) {
+    Object.assign(this, { pass, root, state });
+  }
+
+  update(explanation) {
+    const { pass, root, state } = this;
+    const { stop } = state.here;
+    const view = state.current;
+    const focus = this.focused();
+    const panels = document.createElement("div");
+    panels.className = "panels";
+    for (const name of this.shown(view, explanation)) {
+      panels.append(name === "classes" ? this.classes() : this.panel(name, explanation));
+    }
+    const terms = termsElement({
+      explanation, state,
+      onTerm: (term, isKey) => this.chooseTerm(explanation, term, isKey),
+      onOrder: () => state.set({ order: state.order === "position" ? "size" : "position" }),
+    });
+    const count = panels.querySelectorAll(".panel").length;
+    root.classList.toggle("wide", count > 2 && explanation.count < 10);
+    root.classList.toggle("three", count > 2);
+    root.classList.toggle("with-cards", hasCards(stop));
+    root.replaceChildren(panels, terms);
+    if (hasCards(stop)) root.append(this.cards(explanation));
+    const extra = this.extra(explanation);
+    if (extra) (hasCards(stop) ? root : terms).append(extra);
+    this.refocus(focus);
+  }
+
+  // The panels of a view: of the branches that a concat joins, the one that the element came from.
+  shown(view, explanation) {
+    if (this.state.here.stop.kind !== "concat" || view.of !== "y") return view.panels;
+    const from = explanation.groups[0]?.factors[0].array ?? view.panels[0];
+    return view.panels.filter((name) => name === "y" || name === from);
+  }
+
+  panel(name, explanation) {
+    const { pass, state } = this;
+    const tensor = pass.array(state.here.stop, name);
+    const isAsked = name === state.current.of;
+    const ring = isAsked ? state.picked(name) : null;
+    const { lit, active } = this.litIn(name, explanation);
+    return panelElement({
+      name, tensor, ring, lit, active, state, title: TITLES[name] ?? TITLES[name.split(".")[0]] ?? "",
+      onPick: (array, index) => this.pick(array, index),
+      onMap: (array, map) => this.show(array, map),
+    });
+  }
+
+  cards(explanation) {
+    const { pass, state } = this;
+    return cardsElement({
+      pass, state, explanation,
+      onTerm: (term) => state.set({ term }),
+      onView: (view) => state.set({ view, term: -1 }),
+      onPick: (name, index) => state.pick(name, index),
+    });
+  }
+
+  // The elements of an array that stand in the sum, and that of the chosen term.
+  litIn(name, explanation) {
+    let lit = explanation.targets && name === "dx" ? explanation.targets : [];
+    const groups = explanation.seen ? [explanation.seen, ...explanation.groups] : explanation.groups;
+    for (const group of groups) {
+      for (const factor of group.factors) if (factor.array === name && factor.indices) lit = lit.concat(factor.indices);
+    }
+    const chosen = termAt(explanation, this.state.term);
+    let active = null;
+    if (chosen) {
+      const factor = chosen.group.factors.find((one) => one.array === name && one.indices);
+      if (factor) active = factor.indices[chosen.t];
+      if (explanation.targets && name === "dx") active = explanation.targets[chosen.t];
+    }
+    return { lit, active };
+  }
+
+  // A click on an element: it becomes the picked one; what lies on the other side of the layer goes along.
+  pick(name, index) {
+    const { state } = this;
+    state.pick(name, index);
+    const other = { x: "y", y: "x" }[pickFor(name)];
+    const found = other && state.partner(other);
+    if (found && pickFor(state.current.of) !== "w") state.set({ picks: { ...state.picks, [other]: found } });
+  }
+
+  // Another map of an array; of the array in question, the same place in that map.
+  show(name, map) {
+    const { state, pass } = this;
+    const shape = pass.shape(state.here.stop, name);
+    if (name === state.current.of) {
+      const [, row, column] = toMap(shape, state.picked(name));
+      delete state.channels[name];
+      state.pick(name, [0, map % shape[1], row, column]);
+    } else state.set({ channels: { ...state.channels, [name]: map }, term: -1 });
+  }
+
+  chooseTerm(explanation, term, isKey) {
+    const { state } = this;
+    state.set({ term, channels: {} });
+    if (isKey) queueMicrotask(() => this.root.querySelector(".list")?.focus({ preventScroll: true }));
+  }
+
+  classes() {
+    const { picks } = this.state;
+    const scores = this.pass.loss.shapes.scores;
+    const [row, column] = scores.length === 4 ? picks.y.slice(2) : [0, 0];
+    const element = document.createElement("section");
+    const facts = pixelFacts(this.pass, row, column);
+    element.innerHTML = `<h3>softmax and cross-entropy at pixel ${row}, ${column}</h3>${classTable(facts, this.pass.about, false)}`;
+    return element;
+  }
+
+  // What a kind of layer makes obvious besides its terms.
+  extra(explanation) {
+    const { stop, pass: which } = this.state.here;
+    const lines = [];
+    if (explanation.groups.length > 1 && stop.kind === "BatchNorm2d" && which === "B") {
+      const size = (group) => group.products.reduce((sum, product) => sum + product, 0);
+      const sizes = explanation.groups.map((group) => [group.name, size(group)]);
+      const largest = Math.max(...sizes.map(([, value]) => Math.abs(value))) || 1;
+      lines.push(`<h3>three ways back</h3>${sizes.map(([name, value]) => `<div class="way"><span>${name}</span><i class="bar"><i class="${value < 0 ? "negative" : "positive"}" style="width:${(100 * Math.abs(value)) / largest}%"></i></i><b>${text(value)}</b></div>`).join("")}`);
+      const dx = this.pass.array(stop, "dx");
+      const c = explanation.index[1] ?? 0;
+      const m = dx.data.length / dx.shape[1];
+      let [total, size_] = [0, 0];
+      for (let i = c * m; i < (c + 1) * m; i++) [total, size_] = [total + dx.data[i], size_ + Math.abs(dx.data[i])];
+      lines.push(`<p>The dx of channel ${c} sum to ${text(total, 3)}, next to ${text(size_, 3)} for their sizes: nothing but rounding. Moving all x together changes no x̂.</p>`);
+    }
+    if (stop.kind === "Conv2d" && which === "B" && this.state.current.of === "dx") {
+      lines.push(`<p>${this.state.isRotated
+        ? "Turned by 180°, the kernel lies over the dy map as over a picture: each number of the patch meets the weight below it."
+        : "With the kernel as stored, the patch of dy stands turned: dy up and left of the pixel meets the weight down and right."}
+        Turn it (r): no product and no sum moves. Scatter stamps with w as it is, gather reads with w turned: one and the same dx.</p>`);
+    }
+    if (stop.kind === "ConvTranspose2d") {
+      lines.push(`<p>${which === "F" ? "This is what a convolution does in backward: each x is a stamp." : "This is what a convolution does in forward: a window on dy."}</p>`);
+    }
+    if (!lines.length) return null;
+    const element = document.createElement("section");
+    element.className = "extra";
+    element.innerHTML = lines.join("");
+    return element;
+  }
+
+  // Which grid has the keyboard's focus, so that drawing again does not lose it.
+  focused() {
+    const here = document.activeElement;
+    if (!this.root.contains(here)) return null;
+    const panel = here.closest(".panel");
+    if (panel) return `.panel[data-array="${panel.dataset.array}"] ${here.classList.contains("strip") ? ".strip" : "td[tabindex='0']"}`;
+    return here.classList.contains("list") ? ".list" : here.className ? `.${here.className.split(" ")[0]}` : null;
+  }
+
+  refocus(selector) {
+    if (selector) this.root.querySelector(selector)?.focus({ preventScroll: true });
+  }
+}
