@@ -28,6 +28,7 @@ class Recipe:
     normalise: str
     mean: tuple
     std: tuple
+    class_weights: tuple = ()  # in the loss; empty where all classes count the same
 
     @classmethod
     def of(cls, config, dataset, mean, std):

@@ -68,7 +68,7 @@ def of_run(run, picture, mask=None, size=64, class_weights="", training=False):
         run: the folder of a run, or a checkpoint file
         picture, mask: files; the mask's pixels are class indices, or the colours of the run's classes
         size: longest side to which both are brought; 0: as they are
-        class_weights: numbers for the loss, such as "1,2.5"; "": those of the run, as far as they are numbers
+        class_weights: numbers for the loss, such as "1,2.5"; "": those of the run
         training: record a step of training, in which batch normalisation looks at this picture alone
 
     Raises FileNotFoundError, DataError and ValueError that name the file.
@@ -98,14 +98,9 @@ def of_run(run, picture, mask=None, size=64, class_weights="", training=False):
         truth = net.eval()(x)[0].argmax(axis=0)
         net.train(training)
         notes.append("no mask was given: the net's own prediction takes its place, and no pixel is wrong")
-    text = class_weights or trained.config.get("class_weights", "none")
-    try:
-        weight = None if text == "none" else explicit(numbers(text), len(recipe.classes))
-    except ValueError:
-        if class_weights:
-            raise
-        weight = None
-        notes.append(f"trained with class weights {text!r}; all weights are 1 here (--class-weights sets them)")
+    weight = recipe.class_weights or None
+    if class_weights:
+        weight = explicit(numbers(class_weights), len(recipe.classes))
     return Subject(
         net=net,
         x=x,

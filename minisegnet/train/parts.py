@@ -5,7 +5,6 @@ import re
 import numpy as np
 
 from .. import losses, models, optim, schedules
-from ..class_weights import class_weights
 from ..data import VOID, transforms
 
 # Settings of all nets that a run makes itself, and how.
@@ -36,9 +35,8 @@ def make_transforms(config, mean, std):
     return transforms.Compose([*resize, *augment, *end]), transforms.Compose([*resize, *end])
 
 
-def make_loss(config, dataset):
-    """The loss of scores and targets; void pixels don't count."""
-    weight = class_weights(config.class_weights, dataset)
+def make_loss(config, weight):
+    """The loss of scores and targets, with one weight for each class or None; void pixels don't count."""
     overlap = {"ignore_index": VOID}
     if config.loss in ("dice", "jaccard"):
         if weight is not None:

@@ -1,6 +1,7 @@
 """The training loop, with all that a long run needs around it: validation, checkpoints, resuming, pictures, signals."""
 
 import contextlib
+import dataclasses
 import math
 import time
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import kernels
 
 from .. import checkpoint, data, losses, optim
+from ..class_weights import class_weights
 from ..data.loader import WorkerError
 from ..evaluate import evaluate, panel_rows
 from ..files import atomic_write
@@ -122,7 +124,9 @@ class Trainer:
     def make_training(self, trained):
         """Loss, loaders, optimiser and schedule, for these parameters."""
         config = self.config
-        self.criterion = parts.make_loss(config, self.train_data)
+        weight = class_weights(config.class_weights, self.train_data)
+        self.criterion = parts.make_loss(config, weight)
+        self.recipe = dataclasses.replace(self.recipe, class_weights=() if weight is None else tuple(weight.tolist()))
         self.imitation = losses.DistillationLoss(config.temperature) if self.teacher else None
         if config.device != "cpu":
             self.criterion, self.imitation = (

@@ -221,6 +221,12 @@ def test_a_student_learns_from_its_teacher(tmp_path):
     assert (student.recipe.mean, student.recipe.std) == (teacher.recipe.mean, teacher.recipe.std)
 
 
+@pytest.mark.parametrize(("rule", "expected"), [("none", ()), ("1,2,0.5,1", (1.0, 2.0, 0.5, 1.0))])
+def test_a_run_keeps_its_class_weights(rule, expected, tmp_path):
+    train(small(epochs=1, class_weights=rule), tmp_path / "run", quiet=True)
+    assert tuple(load_trained(tmp_path / "run").recipe.class_weights) == expected
+
+
 @pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors", ""])
 def test_every_file_of_a_run_can_be_used(name, tmp_path, capsys):
     run = tmp_path / "run"
