@@ -10,5 +10,9 @@
     show      the tables
     roofline  the picture
 
+and for `--device cuda`:
+
+    gpu_command, gpu, card, gpu_show   the same as command, measure with ops and step, peaks, show
+
 Nothing here is imported by the rest of the package.
 """

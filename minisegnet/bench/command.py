@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import kernels
+
 from . import show
 from .measure import FULL, QUICK, Others, import_torch, machine, threads
 
@@ -18,9 +20,10 @@ def run(options):
     """Measure, print, write; returns the exit code. `options` are those of `cli.add_bench`."""
     try:
         check_files(options)
+        kernels.check_device_name(options.device)
         with threads(options.threads) as count:
             others = Others()
-            document = bench_ops(options, count) if options.bench == "ops" else bench_step(options, count)
+            document = measured(options, count)
         write(document | {"others_cores": others.cores()}, options)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"minisegnet bench: {error}", file=sys.stderr)
@@ -28,16 +31,26 @@ def run(options):
     except KeyboardInterrupt:
         print("minisegnet bench: stopped", file=sys.stderr)
         return 130
-    return 0
+    return 1 if document.get("failed") else 0
+
+
+def measured(options, count):
+    """The document of what was asked for, on the device that was asked for."""
+    if options.device == "cuda":
+        from . import gpu_command
+
+        return (gpu_command.bench_ops if options.bench == "ops" else gpu_command.bench_step)(options, count)
+    return (bench_ops if options.bench == "ops" else bench_step)(options, count)
 
 
 def bench_ops(options, count):
     """The document of `bench ops`: a dict that JSON can hold."""
     from . import ops
     from .peaks import PeakMeter
-    from .rows import rows
+    from .rows import CPU, SMALL, rows
 
-    chosen = choose({row.name: row for row in rows(options.quick, small=options.rung == "loops")}, options.only)
+    scale = SMALL if options.rung == "loops" else CPU
+    chosen = choose({row.name: row for row in rows(options.quick, scale)}, options.only)
     meter, finished, timing = PeakMeter(count), [], QUICK if options.quick else FULL
     for row in (progress := tqdm(chosen, unit="op", leave=False, disable=None)):
         progress.set_description(row.name)
@@ -121,7 +134,14 @@ def check_files(options):
 def write(document, options):
     """The tables, or the JSON that was asked for instead, to standard output; files where they were asked for."""
     text = json.dumps(document, indent=2)
-    print(text if options.json == "-" else show.report(document))
+    if options.json == "-":
+        print(text)
+    elif options.device == "cuda":
+        from . import gpu_show
+
+        print(gpu_show.report(document))
+    else:
+        print(show.report(document))
     if options.json not in (None, "-"):
         Path(options.json).write_text(text + "\n", encoding="utf-8")
     if options.plot:

@@ -26,15 +26,16 @@ def duration(call):
     return time.perf_counter() - start
 
 
-def warm_up(call):
-    """Call for WARM_UP seconds, at least once."""
-    end = time.perf_counter() + WARM_UP
+def turn(call, repeats, warm_up=WARM_UP):
+    """The seconds that each of `repeats` calls takes. Calls for `warm_up` seconds before, at least one, don't count."""
+    end = time.perf_counter() + warm_up
     call()
     while time.perf_counter() < end:
         call()
+    return [duration(call) for _ in range(repeats)]
 
 
-def alternate(calls, rounds, seconds):
+def alternate(calls, rounds, seconds, turns=None):
     """{name: [seconds of each timed call]} for several contenders {name: call} that take turns.
 
     In every round each of them has its turn, so a machine that gets slower or faster does so for all alike, and only
@@ -43,16 +44,16 @@ def alternate(calls, rounds, seconds):
     threads of the one before fall asleep, which in OpenMP wait awake for more work.
     Each contender is called once beforehand, to compile and to choose its algorithms.
 
+    `turns` may have another function like `turn` for some contenders, such as one that reads a GPU's clock.
+
     >>> times = alternate({"a": lambda: sum(range(99)), "b": lambda: sum(range(9))}, rounds=3, seconds=0.01)
     >>> list(times), min(len(times["a"]), len(times["b"])) >= 3
     (['a', 'b'], True)
     """
-    expected = {}
-    for name, call in calls.items():
-        call()
-        expected[name] = max(1e-7, duration(call))
-    turn = seconds / rounds / len(calls)
-    repeats = {name: min(1000, max(1, int(turn / t))) for name, t in expected.items()}
+    turns = dict.fromkeys(calls, turn) | (turns or {})
+    expected = {name: max(1e-7, *turns[name](call, 1, 0)) for name, call in calls.items()}
+    each = seconds / rounds / len(calls)
+    repeats = {name: min(1000, max(1, int(each / t))) for name, t in expected.items()}
     per_round = sum(max(t, WARM_UP) + repeats[name] * t for name, t in expected.items())
     rounds = max(1, min(rounds, int(LONGEST / per_round)))
     times = {name: [] for name in calls}
@@ -60,8 +61,7 @@ def alternate(calls, rounds, seconds):
         for number in range(rounds):
             # there and back, so that nobody always comes after the same one
             for name in list(calls) if number % 2 == 0 else reversed(calls):
-                warm_up(calls[name])
-                times[name] += [duration(calls[name]) for _ in range(repeats[name])]
+                times[name] += turns[name](calls[name], repeats[name])
     return times
 
 

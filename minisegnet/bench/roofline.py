@@ -24,14 +24,15 @@ def draw(document, path):
     points = [(row["flops"] / row["bytes"], row["gflops"]) for row in rows]
     for (x, y), row in zip(points, rows, strict=True):
         axes.plot(x, y, "o", color=colours[row["group"]], markersize=5)
-    machine = document["machine"]
+    machine, card = document["machine"], document.get("card")
+    where = card["name"] if card else f"{machine['processor']} ({machine['simd']}), threads: {document['threads']}"
     axes.set(
         xscale="log",
         yscale="log",
         xlabel="arithmetic intensity: operations per byte that has to move at least\n"
         "(above the roof: a cache holds the data, or Winograd needs fewer multiplications)",
         ylabel="GFLOP/s",
-        title=f"minisegnet ops on {machine['processor']} ({machine['simd']}), threads: {document['threads']}",
+        title=f"minisegnet ops on {where}",
     )
     axes.grid(which="major", color="0.9")
     axes.set_axisbelow(True)

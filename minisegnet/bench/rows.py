@@ -1,10 +1,11 @@
-"""Which ops `minisegnet bench ops` measures: the hot ones, at the sizes that they have in a U-Net of width 16.
+"""Which ops `minisegnet bench ops` measures: the hot ones, at the sizes that they have in a U-Net.
 
 Each function below yields the rows of one layer, a row for each of its passes. In it `run` is what PyTorch computes,
 and `passes(draw)` says for each pass how to set up our op beside it.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,40 +14,55 @@ from kernels import ops_for
 from .measure import import_torch
 from .ops import Row, backward, contest, forward, update
 
-BATCH, CLASSES, VOID = 4, 11, 255
-FULL, HALF, QUARTER, EIGHTH = (176, 240), (88, 120), (44, 60), (22, 30)
-CONVOLUTIONS = [(3, 16, FULL), (16, 16, FULL), (32, 32, HALF), (64, 64, QUARTER), (128, 128, EIGHTH)]
-SHRINK = 8  # small maps have sides so much shorter
+CLASSES, VOID = 11, 255
 
 
-def rows(quick=False, small=False):
-    """All rows, or with `quick` fewer; `small` makes them small enough for plain Python loops, one image at a time."""
+class Scale(NamedTuple):
+    """The U-Net whose sizes the rows have."""
 
-    def x(C, size):
-        return (1, C, *(side // SHRINK for side in size)) if small else (BATCH, C, *size)
+    batch: int
+    width: int  # channels of its maps of full size
+    image: tuple
+
+    def map(self, channels, level):
+        """The shape of a map with so many channels; from one level to the next the sides are halved."""
+        return (self.batch, channels, *(side >> level for side in self.image))
+
+
+CPU = Scale(4, 16, (176, 240))
+SMALL = Scale(1, 16, (22, 30))  # for plain Python loops
+GPU = Scale(16, 64, (256, 256))
+TINY = Scale(1, 1, (8, 8))  # for the simulator
+
+
+def rows(quick=False, scale=CPU):
+    """All rows, or with `quick` fewer."""
+    x, (full, half, quarter, eighth) = scale.map, range(4)
+    w, w2, w4, w8 = (scale.width << level for level in range(4))
 
     def some(*cases):
         return cases[:1] if quick else cases
 
-    for C, O, size in [(16, 16, FULL), (64, 64, QUARTER)] if quick else CONVOLUTIONS:
-        yield from conv("conv 3x3", x(C, size), O, 3)
-    for C, O, size in some((16, CLASSES, FULL), (64, 64, QUARTER)):
-        yield from conv("conv 1x1", x(C, size), O, 1)
-    yield from conv("conv 3x3 depthwise", x(32, HALF), 32, 3, groups=32)
-    for C, O, size in some((32, 16, HALF), (128, 64, EIGHTH)):
-        yield from conv_transpose(x(C, size), O)
-    for C, size in some((16, FULL), (64, QUARTER)):
-        yield from max_pool(x(C, size))
-    yield from avg_pool(x(16, FULL))
-    yield from upsample("nearest", x(32, HALF))
-    yield from upsample("bilinear", x(32, HALF))
-    for C, size in some((16, FULL), (64, QUARTER)):
-        yield from batch_norm(x(C, size))
-    yield from cross_entropy(x(CLASSES, FULL))
-    yield from relu(x(16, FULL))
-    yield from concat(x(16, FULL))
-    yield from linear(32, 2048, 1024)
-    yield from updates(1024, 2048)
+    convolutions = [(3, w, full), (w, w, full), (w2, w2, half), (w4, w4, quarter), (w8, w8, eighth)]
+    for C, O, level in convolutions[1::2] if quick else convolutions:
+        yield from conv("conv 3x3", x(C, level), O, 3)
+    for C, O, level in some((w, CLASSES, full), (w4, w4, quarter)):
+        yield from conv("conv 1x1", x(C, level), O, 1)
+    yield from conv("conv 3x3 depthwise", x(w2, half), w2, 3, groups=w2)
+    for C, O, level in some((w2, w, half), (w8, w4, eighth)):
+        yield from conv_transpose(x(C, level), O)
+    for C, level in some((w, full), (w4, quarter)):
+        yield from max_pool(x(C, level))
+    yield from avg_pool(x(w, full))
+    yield from upsample("nearest", x(w2, half))
+    yield from upsample("bilinear", x(w2, half))
+    for C, level in some((w, full), (w4, quarter)):
+        yield from batch_norm(x(C, level))
+    yield from cross_entropy(x(CLASSES, full))
+    yield from relu(x(w, full))
+    yield from concat(x(w, full))
+    yield from linear(2 * w, 128 * w, 64 * w)
+    yield from updates(64 * w, 128 * w)
 
 
 def family(group, layer, shape, passes, flops):

@@ -18,6 +18,8 @@ import numpy as np
 import kernels
 
 from .. import losses, models, optim
+from ..combine import Sequential
+from ..layers import Conv2d
 from .measure import alternate, best, import_torch, milliseconds, ratio, thread_environment
 
 LEARNING_RATE = 1e-4
@@ -55,13 +57,17 @@ MODELS = {
     "simple": Model("SimpleCNN", lambda: models.SimpleCNN(3, 2, rng=0), (32, 3, 16, 16), 2, True),
 }
 
+LARGE = {"unet-64": Model("U-Net 64", lambda: models.UNet(3, 11, width=64, rng=0), (16, 3, 256, 256), 11, False)}
+TINY = {"conv": Model("one convolution", lambda: Sequential(Conv2d(1, 2, 3, padding=1, rng=0)), (1, 1, 3, 4), 2, False)}
+ALL_MODELS = MODELS | LARGE | TINY  # MODELS fit everywhere, LARGE is for a GPU, TINY for the simulator
+
 
 # ------------------------------------------------------------------ one step
 
 
-def our_step(model):
+def our_step(model, device="cpu"):
     """A call that takes one training step and returns the loss."""
-    net, (x, target) = model.build(), model.batch()
+    net, (x, target) = model.build().to(device), (kernels.to_device(array, device) for array in model.batch())
     criterion, optimiser = losses.CrossEntropyLoss(), optim.Adam(net.parameters(), LEARNING_RATE)
 
     def step():
@@ -85,12 +91,12 @@ def on(backend, rung, step):
     return call
 
 
-def torch_step(model, layout, fused=False):
+def torch_step(model, layout, fused=False, device="cpu"):
     """The same of PyTorch's twin of the net, in the memory layout "NCHW" or "channels_last"."""
     from .twin import twin  # not above: a process that measures ours alone has no use for PyTorch
 
     torch = import_torch()
-    net, (x, target) = twin(model.build()), map(torch.from_numpy, model.batch())
+    net, (x, target) = twin(model.build()).to(device), (torch.from_numpy(a).to(device) for a in model.batch())
     if layout == "channels_last":
         net, x = (thing.to(memory_format=torch.channels_last) for thing in (net, x))
     criterion = torch.nn.CrossEntropyLoss()
@@ -122,9 +128,18 @@ def measure(model, backend, rung, timing, fused=True):
     for name, step in steps.items():
         if name != "ours":
             check_agreement(f"{model.name}, PyTorch {name}", expected, (step(), step()))
-    times = alternate(steps, **timing)
-    median = milliseconds(times)
-    ours, flops = median.pop("ours"), step_flops(model)
+    found = finished(model, alternate(steps, **timing))
+    median = found["torch_ms"]
+    return found | {
+        "ratio": ratio(found["ms"], {layout: median[layout] for layout in LAYOUTS if layout in median}),
+        "ratio_fused": ratio(found["ms"], median) if fused else None,
+    }
+
+
+def finished(model, times):
+    """One line, as a dict, from what `alternate` returned; all but the ratios."""
+    median, flops = milliseconds(times), step_flops(model)
+    ours = median.pop("ours")
     return {
         "model": model.name,
         "input": list(model.x_shape),
@@ -134,14 +149,12 @@ def measure(model, backend, rung, timing, fused=True):
         "timed_calls": len(times["ours"]),
         "best_ms": best(times),
         "torch_ms": median,
-        "ratio": ratio(ours, {layout: median[layout] for layout in LAYOUTS if layout in median}),
-        "ratio_fused": ratio(ours, median) if fused else None,
     }
 
 
-def check_agreement(name, ours, theirs):
+def check_agreement(name, ours, theirs, tolerance=AGREEMENT):
     """Raise RuntimeError unless the losses of the first steps agree: the second one depends on all gradients."""
-    if not all(math.isclose(a, b, rel_tol=AGREEMENT) for a, b in zip(ours, theirs, strict=True)):
+    if not all(math.isclose(a, b, rel_tol=tolerance) for a, b in zip(ours, theirs, strict=True)):
         raise RuntimeError(
             f"{name}: the first losses are {', '.join(f'{b:.5f}' for b in theirs)}, ours "
             f"{', '.join(f'{a:.5f}' for a in ours)}; times of different computations can't be compared"
@@ -168,7 +181,7 @@ def against_numpy(model, backend, rung, names):
 
 
 def probe(key, contender, backend, rung, threads):
-    """What `probe.main` prints in a process of its own, for the model MODELS[key].
+    """What `probe.main` prints in a process of its own, for the model ALL_MODELS[key].
 
     contender is "ours" or one of LAYOUTS. Raises RuntimeError with the process's last words if it fails.
     """
@@ -184,7 +197,9 @@ def probe(key, contender, backend, rung, threads):
     )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["it said nothing; was there not enough memory?"]
-        raise RuntimeError(f"measuring {MODELS[key].name} ({contender}) ended with code {done.returncode}: {last[0]}")
+        raise RuntimeError(
+            f"measuring {ALL_MODELS[key].name} ({contender}) ended with code {done.returncode}: {last[0]}"
+        )
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from kernels import CONV_RUNGS, available
 
-from .common import positive
+from .common import add_device, positive
 
 
 def add(commands):
@@ -24,7 +24,8 @@ def add(commands):
         metavar="FILE",
         help="write everything as JSON to FILE (replaced if it exists), or without FILE print it instead of the tables",
     )
-    common.add_argument("--backend", choices=available(), default="cpu", help="what computes (default: cpu)")
+    add_device(common)
+    common.add_argument("--backend", choices=available(), default="cpu", help="what computes on the CPU (default: cpu)")
     common.add_argument(
         "--rung", choices=CONV_RUNGS, help="take the convolutions from one rung of the ladder (default: the backend's)"
     )
@@ -37,7 +38,7 @@ def add(commands):
         help="only rows with this in their name; * stands for anything: --only 'conv*backward'",
     )
     common.add_argument("--quick", action="store_true", help="fewer rows and repetitions: about half a minute")
-    common.set_defaults(run=run, plot=None)
+    common.set_defaults(run=run, plot=None, cpu=True)
     ops = kinds.add_parser(
         "ops",
         parents=[common],
@@ -45,19 +46,24 @@ def add(commands):
         description="Measures each hot op, at the sizes that it has in a U-Net of width 16: time, GFLOP/s, GB/s, how "
         "near it comes to what this machine can do at best, PyTorch's times in both memory layouts, and the ratio of "
         "its better one to ours (above 1 we are faster). Takes about a minute, and more when kernels are compiled for "
-        "the first time. With --rung loops the maps are much smaller.",
+        "the first time. With --rung loops the maps are much smaller; with --device cuda they are those of a U-Net of "
+        "width 64 and 16 pictures of 256x256 (with --quick, those of the CPU).",
     )
     ops.add_argument(
         "--plot", metavar="FILE", help="draw a roofline picture too: a .png, .svg or .pdf (replaced if it exists)"
     )
-    kinds.add_parser(
+    step = kinds.add_parser(
         "step",
         parents=[common],
         help="one training step of each model",
         description="Measures one training step (forward, loss, backward, Adam) of three models: a U-Net of width 16 "
         "with and without BatchNorm, and a small classifier. Beside its time: the first step in a fresh process, the "
         "peak of memory, and how much faster it is than the rungs in NumPy. PyTorch trains the same net on the same "
-        "batch from the same weights. Takes some minutes, since the NumPy rungs are slow.",
+        "batch from the same weights. Takes some minutes, since the NumPy rungs are slow. With --device cuda there is "
+        "a U-Net of width 64 with 16 pictures of 256x256 too (not with --quick), and our own CPU instead of NumPy.",
+    )
+    step.add_argument(
+        "--no-cpu", dest="cpu", action="store_false", help="with --device cuda: don't measure our CPU's step beside it"
     )
 
 

@@ -141,7 +141,7 @@ def test_operations_and_bytes_by_hand(name, flops, moved):
     row = next(row for row in rows.rows() if row.name == name)
     assert row.flops == flops
     with kernels.use("reference"):
-        assert row.make(lambda *shape: np.ones(shape, np.float32)).moved == moved
+        assert row.make(lambda *shape: np.ones(shape, np.float32)).ours("cpu").moved == moved
 
 
 def test_conv_flops_are_twice_the_layers_multiply_adds():
@@ -151,13 +151,13 @@ def test_conv_flops_are_twice_the_layers_multiply_adds():
 
 
 @requires_torch
-@pytest.mark.parametrize("row", list(rows.rows(small=True)), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", list(rows.rows(scale=rows.SMALL)), ids=lambda row: row.name)
 def test_both_frameworks_compute_the_same(row):
     rng = np.random.default_rng(0)
     with kernels.use("reference"):
         contest = row.make(lambda *shape: ops.uniform(rng, *shape))
-        theirs = [contest.theirs(variant) for variant in contest.variants]  # before ours: an update changes its array
-        expected = contest.ours()
+        theirs = [contest.theirs(variant, "cpu") for variant in contest.variants]  # first: an update changes our array
+        expected = contest.ours("cpu").call()
         for call in theirs:
             ops.check_agreement(row.name, expected, call())
 
