@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kernels import device_of, to_device, to_host
 
-from .base import Loss
+from .base import Loss, check_arrays
 
 
 class OnHostSaved(NamedTuple):
@@ -32,6 +32,7 @@ class OnHost(Loss):
         self.loss = loss
 
     def forward(self, scores, target):
+        check_arrays(scores, target)
         value, record = self.loss.forward(to_host(scores), to_host(target))
         return value, OnHostSaved(record, device_of(scores))
 

@@ -102,6 +102,7 @@ CASES = [
     Case(losses.EntropyPenalty(2, "none"), alone),
     Case(losses.WeightedSum([CE(ignore_index=VOID), losses.DiceLoss(ignore_index=VOID)], [1, 0.5]), labels),
     Case(losses.WeightedSum([losses.MSELoss(), losses.L1Penalty(), losses.L1Loss("sum")]), numbers),
+    Case(losses.OnHost(losses.DiceLoss(ignore_index=VOID)), labels),
 ]
 
 
