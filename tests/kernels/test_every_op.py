@@ -25,7 +25,7 @@ from op_cases import (
     values,
 )
 
-from kernels import OPS, ShapeError
+from kernels import OPS, ShapeError, reference
 
 every_case = pytest.mark.parametrize(("op", "example"), cases(), ids=case_name)
 backward_case = pytest.mark.parametrize(("op", "example"), cases(BACKWARD_OPS), ids=case_name)
@@ -108,6 +108,18 @@ def test_results_are_new_arrays(ops, op, example):
     found = arguments(op, example)
     for result in outcome(ops, op, found):
         assert [name for name, a in arrays_of(found) if np.shares_memory(a, result)] == []
+
+
+# ------------------------------------------------------------------ values
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=lambda d: d.__name__)
+@every_case
+def test_all_backends_agree_with_the_reference(ops, op, example, dtype):
+    found, expected = (outcome(table, op, arguments(op, example, dtype=dtype)) for table in (ops, reference))
+    for position, (a, b) in enumerate(zip(found, expected, strict=True)):
+        statistic = op in ("batch_norm_train_forward", "batch_norm_relu_train_forward") and position > 0
+        close(a.astype(dtype) if statistic else a, b.astype(dtype) if statistic else b)  # on the GPU in dtype
 
 
 # ------------------------------------------------------------------ dtypes
