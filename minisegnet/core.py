@@ -293,9 +293,12 @@ class Layer:
         Make the optimiser afterwards. ValueError for an unknown device, DeviceError that says what is missing
         where there is no GPU.
         """
-        if check_device_name(device) == self.device:
+        devices = {device_of(item.value) for _, item in self._named_state()}
+        if devices <= {check_device_name(device)}:
             return self
         parameters = self.parameters()
+        if len({parameter.dtype for parameter in parameters}) > 1:
+            raise TypeError("the net's parameters are float32 and float64; call net.astype first")
         if device == "cpu":
             for parameter in parameters:
                 value, grad = to_host(parameter.value), to_host(parameter.grad)
@@ -333,6 +336,7 @@ class Layer:
                 wrong.append(f"{name} is {np.shape(state[name])}, expected {tuple(item.value.shape)}")
         if wrong:
             raise ShapeError(f"{self.label()} can't load this state: {'; '.join(wrong)}")
+        state = {name: to_host(array) if is_device_array(array) else array for name, array in state.items()}
         arrays = {name: np.array(state[name], item.value.dtype) for name, item in mine.items() if name in state}
         for name, array in arrays.items():
             item = mine[name]

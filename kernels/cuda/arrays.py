@@ -54,7 +54,8 @@ def from_host(array):
         return copy(array)
     result = allocate(array.shape, array.dtype)
     if array.size:
-        result.copy_to_device(np.ascontiguousarray(array), stream=stream())
+        source = np.ascontiguousarray(array)  # kept until the copy is over
+        result.copy_to_device(source, stream=stream())
         stream().synchronize()  # the caller may change its array as soon as this returns
     return result
 
@@ -65,7 +66,8 @@ def assign(target, source):
     if is_device_array(source):
         launch(copy_flat, blocks(target.size), THREADS, flat(target), flat(plain(source)))
     elif target.size:
-        target.copy_to_device(np.ascontiguousarray(source, target.dtype), stream=stream())
+        kept = np.ascontiguousarray(source, target.dtype)  # until the copy is over
+        target.copy_to_device(kept, stream=stream())
         stream().synchronize()
 
 

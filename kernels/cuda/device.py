@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from .launch import SIMULATED
 
+OLDEST = (7, 5)  # compute capability that kernels are compiled and tested for
+
 
 class Device(NamedTuple):
     """What is known about the GPU in use; sizes in bytes."""
@@ -33,6 +35,15 @@ def missing():
         return f"the NVIDIA driver can't be used ({reason}); `nvidia-smi` tells whether it is installed and running"
     if count == 0:
         return "the NVIDIA driver sees no GPU; `nvidia-smi` lists them, CUDA_VISIBLE_DEVICES may hide them"
+    driver, toolkit = cuda.cudadrv.driver.driver.get_version(), cuda.runtime.get_version()
+    capability = cuda.get_current_device().compute_capability
+    if driver[0] < toolkit[0]:
+        return (
+            f"the NVIDIA driver knows CUDA up to {driver[0]}.{driver[1]}, kernels are compiled with "
+            f'{toolkit[0]}.{toolkit[1]}; update the driver, or pip install "numba-cuda[cu{driver[0]}]"'
+        )
+    if capability < OLDEST:
+        return f"the GPU has compute capability {capability[0]}.{capability[1]}, needed is {OLDEST[0]}.{OLDEST[1]}"
     return None
 
 

@@ -20,7 +20,6 @@ the host, thousands of times slower, and can be stepped through in a debugger.
 """
 
 import functools
-import warnings
 
 import numba
 import numpy as np
@@ -32,7 +31,7 @@ MAX_BLOCKS = 2**31 - 1  # along x; along y and z a grid has at most 65535
 
 KERNELS = {}  # every kernel by "module.name": what the tests compile one by one
 
-warnings.filterwarnings("ignore", message="Grid size .* will likely result in GPU under-utilization")
+numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # Numba warns of small grids, and small layers have small grids
 
 
 def kernel(function=None, **options):
@@ -83,7 +82,11 @@ def argument(value):
         return tuple(map(argument, value))
     if type(value) is float:  # np.float64 is one by inheritance, but says what it is
         raise TypeError(f"a kernel was given the Python float {value}, which would be float64: use x.dtype.type(value)")
-    return np.int32(value) if isinstance(value, int) else value
+    if not isinstance(value, int):
+        return value
+    if abs(value) >= 2**31:
+        raise ValueError(f"an array or a shape has {value} elements; kernels count in 32 bits, so use a smaller batch")
+    return np.int32(value)
 
 
 def blocks(count, threads=THREADS):

@@ -22,6 +22,7 @@ class Slot:
 
     def send(self, arrays, queue):
         """Start copying; what was here before may be overwritten once `used` has come to pass."""
+        self.arrived.synchronize()  # the pinned memory has been read
         if [(a.shape, a.dtype) for a in arrays] != [(p.shape, p.dtype) for p in self.pinned]:
             self.pinned = [cuda.pinned_array(a.shape, a.dtype) for a in arrays]
             self.there = [empty(a.shape, a.dtype) for a in arrays]
@@ -29,7 +30,7 @@ class Slot:
             free.record(stream())
             free.wait(queue)
         if self.used is not None:
-            self.used.synchronize()  # the pinned copy has long been read then, too
+            self.used.wait(queue)
         for array, pinned, there in zip(arrays, self.pinned, self.there, strict=True):
             pinned[...] = array
             if array.size:
@@ -54,13 +55,16 @@ def ahead(batches):
     """
     queue = cuda.stream()
     slots, waiting = [Slot() for _ in range(AHEAD)], []
-    for number, batch in enumerate(batches):
-        slot = slots[number % AHEAD]
-        slot.send([np.asarray(array) for array in batch], queue)
-        if waiting:
-            yield waiting[0].receive()
-            waiting.pop(0).release()
-        waiting.append(slot)
-    for slot in waiting:
-        yield slot.receive()
-        slot.release()
+    try:
+        for number, batch in enumerate(batches):
+            slot = slots[number % AHEAD]
+            slot.send([np.asarray(array) for array in batch], queue)
+            if waiting:
+                yield waiting[0].receive()
+                waiting.pop(0).release()
+            waiting.append(slot)
+        for slot in waiting:
+            yield slot.receive()
+            slot.release()
+    finally:
+        queue.synchronize()  # a caller who stops early leaves a copy under way, whose memory others get next

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 
+from kernels import to_host
+
 from .. import losses, models, optim, schedules
 from ..data import VOID, transforms
 
@@ -122,5 +124,5 @@ def prune(net, sparsity):
 
 def zero_share(net):
     """The share of the prunable weights that are zero."""
-    weights = [p.value for _, p in prunable(net)]
+    weights = [to_host(p.value) for _, p in prunable(net)]
     return sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)

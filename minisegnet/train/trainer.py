@@ -13,7 +13,7 @@ from ..class_weights import class_weights
 from ..data.loader import WorkerError
 from ..evaluate import evaluate, panel_rows
 from ..files import atomic_write
-from ..trained import Recipe, check_same_classes, checkpoint_of, load_trained
+from ..trained import Recipe, check_same_classes, checkpoint_of, load_trained, scores_of
 from . import parts
 from .config import Config
 from .folder import MEASURES, RunFolder
@@ -187,7 +187,7 @@ class Trainer:
         )
         with contextlib.closing(loader.batches(1)) as batches:
             batch = next(batches)
-        scores = self.net.eval()(batch.images[:1])
+        scores = scores_of(self.net.eval(), batch.images[:1])
         if scores.ndim != batch.targets.ndim + 1:
             wants = "masks" if batch.targets.ndim == 3 else "one label for each picture"
             does = "classifies whole pictures" if scores.ndim == 2 else "labels each pixel"
@@ -385,7 +385,7 @@ class Trainer:
         """The curves, the best net's confusion matrix, class table and panel, and the report."""
         from .. import charts, report
 
-        best = load_trained(self.folder.best if self.best_epoch else self.folder.last)
+        best = load_trained(self.folder.best if self.best_epoch else self.folder.last, self.config.device)
         self.net = best.net
         confusion, _ = evaluate(best.net, self.val_loader, len(self.recipe.classes), progress=self.watched)
         charts.curves(self.history, self.folder.curves)

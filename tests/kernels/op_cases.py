@@ -41,7 +41,7 @@ def close(actual, expected, nan=False):
 def drawn(max_examples):
     """Hypothesis settings of a test that draws its own configurations: the same ones on every run."""
     if SIMULATED:
-        max_examples = min(max_examples, 3)  # of some hundred outputs each
+        max_examples = min(max_examples, 2)  # of some hundred outputs each
     return settings(max_examples=max_examples, deadline=None, derandomize=True)
 
 

@@ -6,6 +6,9 @@ import pytest
 import kernels
 import minisegnet as ms
 from minisegnet import Concat, Sequential, layers, losses, models, optim
+from minisegnet.train import train as run_training
+from minisegnet.train.config import Config
+from minisegnet.trained import load_trained
 
 
 def can_compute():
@@ -198,10 +201,45 @@ def test_every_kind_of_net_predicts_there(name):
         "deeplabv3": {"depth": 18, "rates": (1, 2)},
     }[name]
     net = models.build(name, 1, 2, width=1, rng=0, **settings).eval()
-    x = np.random.default_rng(0).normal(size=(1, 1, 9, 7)).astype(np.float32)
+    size = (16, 16) if name == "segnet-basic" else (9, 7)  # it halves maps four times
+    x = np.random.default_rng(0).normal(size=(1, 1, *size)).astype(np.float32)
     expected = net(x)
     found = kernels.to_host(net.to("cuda")(kernels.to_device(x)))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_trains_there(tmp_path):
+    """The whole application: first batch, steps, validation, checkpoints, the last evaluation."""
+    small = Config(
+        data="shapes:size=8,count=2",
+        model_settings={"width": 1, "depth": 1},
+        epochs=1,
+        batch_size=2,
+        clip=1.0,
+        l1=1e-4,
+        sparsity=0.5,
+        class_weights="1,2,1,1",
+    )
+    here = run_training(small, tmp_path / "cpu", quiet=True)
+    there = run_training(small.replace(device="cuda"), tmp_path / "cuda", quiet=True)
+    assert there.history[0]["train_loss"] == pytest.approx(here.history[0]["train_loss"], rel=1e-4)
+    assert load_trained(tmp_path / "cuda", "cuda").net.device == "cuda"
+    for name, array in load_trained(tmp_path / "cpu").net.state_dict().items():
+        found = load_trained(tmp_path / "cuda").net.state_dict()[name]
+        np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_a_net_whose_part_was_moved_is_moved_whole():
+    net = small_net()
+    net[0].to("cuda")
+    assert {p.device for p in net.to("cuda").parameters()} == {"cuda"}
+    assert {p.device for p in net.to("cpu").parameters()} == {"cpu"}
+
+
+def test_stopping_early_leaves_nothing_under_way():
+    batches = kernels.ahead(([np.zeros(2)] for _ in range(5)), "cuda")
+    next(batches)
+    batches.close()
 
 
 def test_batches_travel_ahead():
