@@ -377,6 +377,7 @@ def simulated():
 
 @pytest.fixture(scope="module")
 def found():
+    pytest.importorskip("numba_cuda", reason="the simulator that is used here comes with numba-cuda")
     done = subprocess.run(
         [sys.executable, __file__],
         env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(ROOT)},
