@@ -118,6 +118,6 @@ function slideHtml(pass, stop, state, explanation) {
   const terms = isChosen ? termsOf(explanation, state.order) : [];
   const place = terms.findIndex((term) => term.t === state.term);
   const so = isChosen ? `${place + 1} of ${explanation.count} places: sum so far <b>${text(terms[place].running)}</b>`
-    : `${explanation.count} places, each sends dy · x: “next term” slides the window`;
+    : `${explanation.count} places, each adds dy · x: “next term”`;
   return `${gridHtml(`dw${exponent ? ` ×${powerText(exponent)}` : ""}`, kh, kw, cell, true)}<p class="slide">${so}</p>${sign("→")}${big("whole sum", explanation.total)}`;
 }

@@ -27,7 +27,8 @@ export function meaning(name) {
 // A function from numbers to [red, green, blue]. Values go from low to high, the others evenly around zero.
 export function palette(kind, low, high) {
   const stops = THEMES[isDark() ? "dark" : "light"][kind];
-  const [from, to] = kind === "value" ? [low, high] : [-Math.max(-low, high), Math.max(-low, high)];
+  const largest = Math.max(-low, high) || 1; // zeros alone lie in the middle, too
+  const [from, to] = kind === "value" ? [low, high] : [-largest, largest];
   const width = to - from || 1;
   return (value) => {
     const place = Math.min(1, Math.max(0, (value - from) / width)) * (stops.length - 1);

@@ -62,7 +62,7 @@ export function convDx(pass, stop, [n, c, a, b]) {
   const out = shifted(firstOut, "o");
   const missing = kh * kw - rows.length * columns.length;
   return {
-    symbols: "dx[n,c,a,b] = Σ_{o,r,s} dy[n,o,i,j] · weight[o,c,r,s]   where i·stride + r·dilation = a + padding, and so j",
+    symbols: "dx[n,c,a,b] = Σ_{o,r,s} dy[n,o,i,j] · weight[o,c,r,s], i·stride + r·dilation = a + padding, and so j",
     picked: `dx${brackets(n, c, a, b)} = Σ_{o,r,s} dy[${n},${out},${where}] · weight[${out},${c - firstIn},r,s]${condition}`,
     groups: [group([at(pass, stop, "dy", dy), at(pass, stop, "weight", w)])],
     note: !dy.length ? "no window has this pixel under its kernel: the stride steps over it"

@@ -43,9 +43,11 @@ function draw() {
   const found = explanation();
   slider.value = state.place;
   slider.setAttribute("aria-valuetext", `${id}: ${stop.name}`);
-  find("said").innerHTML = `<b>${id}</b> of ${pass.stops.length} · ${which === "F" ? "forward" : which === "B" ? "backward" : "the loss"}`
-    + ` · <b>${escape(stop.name)}</b> <span class="soft">${escape(stop.label)}</span> · loss ${text(pass.array(pass.loss, "value").data[0], 5)}`;
+  const at = which === "L" ? "between the passes" : `<b>${id}</b> of ${pass.stops.length} · ${which === "F" ? "forward" : "backward"}`;
+  find("said").innerHTML = `${at} · loss ${text(pass.array(pass.loss, "value").data[0], 5)}`
+    + ` · <b>${escape(stop.name)}</b> <span class="soft">${escape(stop.label)}</span>`;
   find("turn").textContent = which === "F" ? "to backward" : which === "B" ? "to forward" : "to the last layer";
+  find("scale").textContent = `colours: ${state.scale === "layer" ? "whole array" : "each map"}`;
   document.body.dataset.pass = which;
   tabs.overview.update();
   find("formula").innerHTML = formulaHtml(found);
@@ -53,7 +55,7 @@ function draw() {
     button.setAttribute("aria-selected", button.dataset.tab === state.tab);
     find(button.dataset.tab).hidden = button.dataset.tab !== state.tab;
   }
-  find("formula").hidden = state.tab !== "layer";
+  find("sum").hidden = state.tab !== "layer";
   find("views").innerHTML = state.tab === "layer" ? viewButtons() : "";
   if (state.tab === "layer") tabs.layer.update(found);
   else tabs[state.tab].update();
@@ -68,8 +70,7 @@ function viewButtons() {
   const buttons = state.views.map((view, k) => `<button data-view="${escape(view.id)}" aria-pressed="${view.id === state.view}" title="${escape(view.hint ?? "")} (${k + 1})">${escape(view.title)}</button>`);
   const isTurned = state.here.stop.config.kernel_size && state.here.stop.shapes.weight && state.here.pass === "B";
   const rotate = isTurned ? `<button id="rotate" aria-pressed="${state.isRotated}" title="by 180° (r)">turn the kernel</button>` : "";
-  const scale = `<button id="scale" title="one scale for all maps of an array, or one for each (s)">colours: ${state.scale === "layer" ? "whole array" : "each map"}</button>`;
-  return (buttons.length > 1 ? buttons.join("") : "") + rotate + scale;
+  return (buttons.length > 1 ? buttons.join("") : "") + rotate;
 }
 
 // Where on the picture the picked element lies: [row, column] as shares of its height and width.
@@ -90,15 +91,13 @@ function pickPixel(row, column) {
   const place = pass.stops.length;
   if (state.place !== place) state.go(place);
   state.pick("dscores", [0, label < C ? label : 0, row, column]);
-  tabs.pixel.chosen = [row, column];
-  state.set({ tab: "pixel" });
+  state.set({ tab: "pixel", pixel: [row, column] });
 }
 
 // The page opens on the first layer, at the pixel that costs most.
 function begin() {
   const [row, column] = tabs.pixel.costliest();
   const shape = pass.stops[0].shapes.y ?? pass.stops[0].shapes.x;
-  tabs.pixel.chosen = [row, column];
   if (shape.length === 4 && row < shape[2] && column < shape[3]) state.pick("y", [0, 0, row, column]);
 }
 

@@ -10,6 +10,7 @@ const SYMBOLS = {
   AdaptiveAvgPool2d: "A", unpool: "U", Upsample: "↑", resize: "↑", fork: "Y", concat: "‖", sum: "+", Identity: "=",
   Dropout: "D", Linear: "L", Flatten: "F", Sigmoid: "S", Tanh: "T",
 };
+const SMALLEST = 22; // pixels, of a box
 export const LEGEND = [
   ["C", "convolution"], ["N", "batch norm"], ["R", "ReLU"], ["P", "max pool"], ["A", "average"], ["T", "transposed conv."],
   ["U", "unpool"], ["↑", "enlarge"], ["Y", "fork"], ["‖", "concat"], ["+", "sum"], ["=", "identity"], ["D", "dropout"],
@@ -40,10 +41,12 @@ export function layOut(stops, most) {
       rows.push({ label, left: isBottom ? [...left, ...right] : left, right: isBottom ? [] : right });
       continue;
     }
-    for (let k = 0; k < left.length; k += most) rows.push({ label: k ? "" : label, left: left.slice(k, k + most), right: [] });
-    for (let k = 0; k < right.length; k += most) {
-      rows.push({ label: k || left.length ? "" : label, left: right.slice(k, k + most), right: [] });
-    }
+    const mineRows = [];
+    for (let k = 0; k < left.length; k += most) mineRows.push({ left: left.slice(k, k + most), right: [] });
+    const fits = mineRows.length > 0 && mineRows.at(-1).left.length + right.length <= most;
+    if (fits) mineRows.at(-1).right = right;
+    else for (let k = 0; k < right.length; k += most) mineRows.push({ left: right.slice(k, k + most), right: [] });
+    rows.push(...mineRows.map((row, k) => ({ label: k ? "" : label, ...row })));
   }
   return rows;
 }
@@ -73,12 +76,13 @@ export class Overview {
     this.width = root.clientWidth;
     const longest = Math.max(...layOut(pass.stops, Infinity).map((row) => row.left.length + row.right.length));
     const inner = Math.max(320, this.width) - 84;
-    const most = Math.max(10, Math.floor(inner / 40));
+    const most = Math.max(10, Math.floor(inner / (SMALLEST + 6)) - 1);
     const rows = layOut(pass.stops, most);
     const columns = Math.min(most, longest) + 1;
-    const tallest = Math.max(130, (innerHeight > 900 ? 0.26 : 0.18) * innerHeight) / rows.length - 8;
-    const size = Math.max(26, Math.min(64, Math.floor(inner / columns) - 8, tallest));
-    const step = size + 8;
+    const gap = rows.length > 6 ? 6 : 8;
+    const tallest = Math.max(130, (innerHeight > 900 ? 0.26 : 0.18) * innerHeight) / rows.length - gap;
+    const size = Math.max(rows.length > 6 ? SMALLEST : 26, Math.min(64, Math.floor(inner / columns) - gap, tallest));
+    const step = size + gap;
     this.places = new Map();
     rows.forEach((row, r) => {
       const span = columns * step;
@@ -118,9 +122,8 @@ export class Overview {
     this.wires(which === "B");
     this.thumbnails(which === "B" ? "B" : "F");
     const here = this.root.querySelector(".here");
-    if (here && this.root.scrollWidth > this.root.clientWidth) {
-      this.root.scrollLeft = here.offsetLeft - this.root.clientWidth / 2;
-    }
+    if (here && this.root.scrollWidth > this.root.clientWidth) this.root.scrollLeft = here.offsetLeft - this.root.clientWidth / 2;
+    if (here && this.root.scrollHeight > this.root.clientHeight) this.root.scrollTop = here.offsetTop - this.root.clientHeight / 2;
   }
 
   thumbnails(which) {

@@ -1,6 +1,6 @@
 // Why is this pixel wrong? Its scores and loss, the trail of its gradient back to the picture, what it can see.
 
-import { zeros, at, norm, fromMap } from "./tensor.js";
+import { zeros, at, norm, fromMap, isInside } from "./tensor.js";
 import { pixelOf } from "./explain_elements.js";
 import { runBackward, receptiveFields } from "./network.js";
 import { sharesOf } from "./overview.js";
@@ -68,11 +68,17 @@ export class PixelTab {
     const scores = this.pass.loss.shapes.scores;
     if (scores.length !== 4) return [0, 0];
     if (here.stop === this.pass.loss) return picks.y.slice(2);
-    return this.chosen ?? [Math.floor(scores[2] / 2), Math.floor(scores[3] / 2)];
+    const { pixel } = this.state;
+    return pixel && isInside(scores, [0, 0, ...pixel]) ? pixel : this.costliest();
   }
 
   // The pixel with the largest part in the loss.
   costliest() {
+    this.worst ??= this.findCostliest();
+    return this.worst;
+  }
+
+  findCostliest() {
     const { shape, data } = this.pass.array(this.pass.loss, "dscores");
     if (shape.length !== 4) return [0, 0];
     const pixels = shape[2] * shape[3];
@@ -92,8 +98,7 @@ export class PixelTab {
 
   // Go to a stop of the backward pass, to the element where this pixel's gradient is strongest.
   follow(number) {
-    const [row, column] = this.pixel;
-    this.chosen = [row, column];
+    const [row, column] = this.state.pixel = this.pixel;
     const grads = this.trail(row, column).grads[number];
     const name = "dx" in grads ? "dx" : Object.keys(grads).find((key) => key.startsWith("dx"));
     const { data, shape } = grads[name];
@@ -109,8 +114,7 @@ export class PixelTab {
   }
 
   update() {
-    const [row, column] = this.pixel;
-    this.chosen = [row, column];
+    const [row, column] = this.state.pixel = this.pixel;
     const facts = pixelFacts(this.pass, row, column);
     const { grads, boxes, picture, spread } = this.trail(row, column);
     const names = this.pass.about.classes;

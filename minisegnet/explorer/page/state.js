@@ -1,6 +1,6 @@
 // What is looked at: one stop of the time line, and an element of its arrays. The address after # says it all.
 //
-//   #at=B5&view=gather&y=0,1,4,7&x=0,0,4,7&w=1,0,1,1&tab=layer
+//   #at=B5&view=gather&y=0,1,4,7&x=0,0,4,7&w=1,0,1,1&tab=pixel&pixel=4,7
 
 import { isInside } from "./tensor.js";
 import { linksOf, hasLinks, pick } from "./links.js";
@@ -13,6 +13,7 @@ export class State {
     this.place = 0; // on the time line
     this.view = "forward";
     this.tab = "layer";
+    this.pixel = null; // [row, column] of the prediction, that the tab "pixel" is about; null: the one that costs most
     this.picks = {}; // y, x, w, b: an index in y and dy, in x and dx, in the weight, in the bias
     this.isRotated = false;
     this.order = "position";
@@ -118,6 +119,7 @@ export class State {
     const parts = [`at=${this.here.id}`, `view=${this.view}`];
     for (const [slot, index] of Object.entries(this.picks)) if (index) parts.push(`${slot}=${index.join(",")}`);
     if (this.tab !== "layer") parts.push(`tab=${this.tab}`);
+    if (this.tab === "pixel" && this.pixel) parts.push(`pixel=${this.pixel.join(",")}`);
     if (this.isRotated) parts.push("rotate=1");
     return `#${parts.join("&")}`;
   }
@@ -131,6 +133,7 @@ export class State {
     this.view = parts.get("view") ?? "";
     this.tab = ["layer", "pixel", "nudge"].includes(parts.get("tab")) ? parts.get("tab") : "layer";
     this.isRotated = parts.get("rotate") === "1";
+    this.pixel = parts.has("pixel") ? parts.get("pixel").split(",").map(Number) : null;
     this.picks = {};
     this.channels = {};
     this.term = -1;

@@ -1,5 +1,6 @@
 // The formula line and the table of terms.
 
+import { pickFor } from "./state.js";
 import { termsOf } from "./explanation.js";
 import { text, signed, indexText, escape } from "./format.js";
 
@@ -49,7 +50,8 @@ export function termsElement({ explanation, state, onTerm, onOrder }) {
     <p class="verdict ${explanation.agrees === false ? "wrong" : ""}" role="status" title="up to rounding: 1e-5 of the size of the terms">${verdict(explanation)}</p>`;
   const terms = termsOf(explanation, state.order);
   const [list, rows] = [element.querySelector(".list"), element.querySelector(".rows")];
-  const columns = explanation.groups.map(columnsOf);
+  for (const group of explanation.groups) group.columns ??= columnsOf(group);
+  const columns = explanation.groups.map((group) => group.columns);
   const factors = Math.max(1, ...columns.map((one) => one.length));
   rows.style.height = `${(terms.length + 1) * ROW}px`;
   rows.style.setProperty("--factors", factors);
@@ -125,18 +127,23 @@ function columnsOf(group) {
   return [...columns, { name, indices: null, values: group.products.map(() => values) }];
 }
 
+// There is one picture only: of the index of a map's element, 0,c,i,j, the last three say it all.
+function shortIndex(name, index) {
+  return (index.length === 4 && pickFor(name) !== "w" ? index.slice(1) : index).join();
+}
+
 function rowHtml(explanation, term, place, state) {
   const { group, t } = term;
-  group.columns ??= columnsOf(group);
-  const cells = group.columns.map(({ indices, values }) => {
-    const index = indices ? `<small>${indices[t].join()}</small> ` : "";
+  const cells = group.columns.map(({ name, indices, values }, k) => {
+    const whose = name === explanation.groups[0].columns[k]?.name ? "" : `${escape(name)} `; // branches have names of their own
+    const index = indices ? `<small>${whose}${shortIndex(name, indices[t])}</small> ` : "";
     return `<span>${index}${signed(values[t], 3)}</span>`;
   });
-  const most = Math.max(...explanation.groups.map((one) => (one.columns ??= columnsOf(one)).length));
+  const most = Math.max(...explanation.groups.map((one) => one.columns.length));
   while (cells.length < most) cells.push("<span></span>");
   const number = flat(explanation, term);
   const end = explanation.targets
-    ? `<span><small>${explanation.targets[t].join()}</small></span><span>${signed(term.product, 3)}</span>`
+    ? `<span><small>${shortIndex("dx", explanation.targets[t])}</small></span><span>${signed(term.product, 3)}</span>`
     : `<span>${signed(term.product, 3)}</span><span>${text(term.running)}</span>`;
   const name = group.name ? ` title="${escape(group.name)}"` : "";
   const classes = `row g${explanation.groups.indexOf(group)} ${number === state.term ? "active" : ""}`;
