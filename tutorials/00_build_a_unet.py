@@ -1,6 +1,10 @@
 # %% [markdown]
 # # Build a U-Net, look inside, check it, train it
 #
+# At the end you have put a small U-Net together from layers, followed every value through it and every gradient back,
+# checked those gradients, and taught it four pictures. Nothing is needed before it; the tutorials after it take the
+# layers apart one by one.
+#
 # A net here is a tree of layers, and every layer has two methods:
 #
 #     y, saved = layer.forward(x)
@@ -15,6 +19,7 @@ import numpy as np
 from minisegnet import layers, losses, optim
 from minisegnet.data import shapes
 from minisegnet.gradcheck import gradcheck
+from minisegnet.tutorial import draw
 
 rng = np.random.default_rng(0)
 np.set_printoptions(precision=3, suppress=True, linewidth=110)
@@ -44,6 +49,19 @@ dy[0, 0, 0, 0] = 1
 dx = conv.backward(dy, saved)
 print("dL/dx:\n", dx[0, 0])
 print("dL/dw, the pixels that each weight was multiplied by (all dark there):\n", conv.weight.grad[0, 0])
+assert np.count_nonzero(dx) == 4
+
+# %% [markdown]
+# Side by side: which outputs one pixel of `x` reaches, and which inputs one pixel of `y` came from. The same nine
+# weights, read in both directions.
+
+# %%
+fig, axes = draw.panels(4, size=(12, 3.2))
+draw.grid(axes[0], x[0, 0], title="x")
+draw.grid(axes[1], y[0, 0], title="y = conv(x)")
+draw.grid(axes[2], dy[0, 0], kind="gradient", title="dy = dL/dy")
+draw.grid(axes[3], dx[0, 0], kind="gradient", title="dx = dL/dx")
+draw.show(fig, "00_one_layer")
 
 # %% [markdown]
 # ## A net
@@ -115,32 +133,75 @@ print("dL/dw of the first convolution:\n", net["first"][0].weight.grad[0])
 # Move one number by a millionth, run forward again, and see how much the loss really moved.
 
 # %%
-print(gradcheck(net, rng.normal(size=(2, 3, 6, 7)), dense=10, samples=10))
+report = gradcheck(net, rng.normal(size=(2, 3, 6, 7)), dense=10, samples=10)
+print(report)
+assert report
 
 # %% [markdown]
 # ## Learning
 #
-# A step against the gradient makes the loss smaller. Here on the same four pictures again and again.
+# A step against the gradient, if it is small enough, makes the loss smaller. Here on the same four pictures again and
+# again.
 
 # %%
 optimiser = optim.Adam(net.parameters(), lr=0.02)
+course = []
 for step in range(41):
     scores, saved = net.forward(images)
     loss, loss_saved = loss_function.forward(scores, masks)
     net.zero_grad()
     net.backward(loss_function.backward(loss_saved), saved)
     optimiser.step()
+    course.append(loss)
     if step % 10 == 0:
         right = (scores.argmax(axis=1) == masks).mean()
         print(f"step {step:2d}   loss {loss:.3f}   {right:.0%} of the pixels right")
 assert loss < 0.5, "the loss should have fallen"
 
+# %%
+fig, axes = draw.panels(4, size=(12, 3.2))
+draw.picture(axes[0], images[0], title="a picture")
+draw.mask(axes[1], masks[0], title="its true mask")
+draw.mask(axes[2], scores[0].argmax(axis=0), title="what the net says")
+draw.curve(axes[3], {"loss": course}, xlabel="step", ylabel="loss")
+draw.show(fig, "00_learning")
+
+# %% [markdown]
+# Nearly all pixels are right. But count what the net says, class by class:
+
+# %%
+said = scores.argmax(axis=1)
+for k, name in enumerate(shapes.CLASSES):
+    print(f"{name:8s} true: {np.sum(masks == k):4d} pixels   the net says: {np.sum(said == k):4d}")
+assert right > 0.9
+assert not (said == shapes.CLASSES.index("square")).any()
+
+# %% [markdown]
+# It never says "square". Few pixels, little loss: up to now the net gains most elsewhere. Tutorial 8 is about losses
+# that mind.
+
 # %% [markdown]
 # ## Try
 #
-# 1. Give the corner convolution `stride=2`. Which pixels get a gradient of 0, and why?
+# 1. Give `conv` a kernel of 1, no padding and `stride=2`, and let all of `dy` be 1. Which pixels get a gradient of 0,
+#    and why?
 # 2. Replace `Identity` by a `Dropout(0.5, rng=0)`. Does `gradcheck` still agree, and how can it?
 # 3. Break it: write a subclass of `ReLU` whose backward uses `dy > 0` as its mask, put it into `block`, and read what
 #    `gradcheck` says.
 #
-# Check yourself: why does the convolution before a BatchNorm need no bias? (Look at the gradient it would get.)
+# The layers are in `minisegnet/layers`, each with its formula and its derivative; `minisegnet explain` writes a page on
+# which you can click through every number of such a net, forward and backward.
+#
+# ## Check yourself
+#
+# 1. Why does the convolution before a BatchNorm need no bias? (Look at the gradient that it would get.)
+# 2. Before training, the loss is near that of guessing. Which loss would that be with ten classes?
+# 3. `Concat` hands the same `h` to two branches, and each brings back a gradient. What becomes of the two?
+
+# %% [markdown]
+# ## Answers
+#
+# 1. A bias adds the same number to a whole map, and BatchNorm takes the map's mean away again. The loss doesn't change,
+#    so the gradient of such a bias is 0.
+# 2. log(10): each class gets a probability of 1/10, and the loss is -log(1/10). `np.log(10)` tells the number.
+# 3. They are added up. `h` changes the loss in two ways, and the chain rule is a sum over all ways.
