@@ -10,7 +10,7 @@ import os
 import sys
 
 from ._version import __version__
-from .commands import bench, data, demo, eval, explain, info, predict, prune, train
+from .commands import bench, data, demo, eval, exercise, explain, info, predict, prune, train, tutorial
 
 
 def main(arguments=None):
@@ -61,6 +61,6 @@ def parser():
     top = Parser(prog="minisegnet", description="Learn backpropagation by watching it learn to segment images.")
     top.add_argument("--version", action="version", version=f"minisegnet {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for command in (demo, train, eval, predict, explain, data, prune, bench, info):
+    for command in (demo, tutorial, exercise, train, eval, predict, explain, data, prune, bench, info):
         command.add(commands)
     return top

@@ -1,0 +1,40 @@
+"""Exercise bug-adam-epsilon: find the bug and repair it.
+
+Adam, rearranged so that it needs fewer operations:
+
+    m  = beta1 * m + (1 - beta1) * g          v  = beta2 * v + (1 - beta2) * g^2
+    m^ = m / (1 - beta1^t)                    v^ = v / (1 - beta2^t)                    t = 1, 2, ...
+    value = value - lr * m^ / (sqrt(v^) + eps)
+
+Someone set eps to 0.1, as some papers do, and could not repeat the papers' results; with 1e-8 all was well.
+
+Check it:   minisegnet exercise check bug_adam_epsilon.py             (or run this file)
+Stuck?      minisegnet exercise check bug_adam_epsilon.py --hint 1    (then 2, then 3)
+"""
+
+import numpy as np
+
+from minisegnet.optim import Optimizer
+
+EXERCISE = "bug-adam-epsilon"
+
+
+class Adam(Optimizer):
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
+        super().__init__(params, lr, buffers=("m", "v"))
+        self.betas, self.eps = betas, eps
+
+    def update(self, parameter, m, v):
+        (beta1, beta2), t, g = self.betas, self.step_count, parameter.grad
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        step = self.lr * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+        parameter.value[...] -= step * m / (np.sqrt(v) + self.eps)
+
+
+if __name__ == "__main__":
+    from minisegnet.exercise import check_this_file
+
+    check_this_file(__file__)
