@@ -69,6 +69,9 @@ draw.show(fig, "00_one_layer")
 # A U-Net looks at the picture in two ways and puts both side by side: at full resolution (`Identity`, the skip), and
 # from further away (pool, convolve, enlarge). `Concat` joins their channels. Its backward splits dy again: the skip
 # brings one part straight back, the other goes the long way round.
+#
+# Its bricks are blocks of three layers: a convolution; BatchNorm, which brings each channel to mean 0 and spread 1; and
+# ReLU, which makes negative numbers 0.
 
 # %%
 width, classes = 6, len(shapes.CLASSES)
@@ -177,8 +180,8 @@ assert right > 0.9
 assert not (said == shapes.CLASSES.index("square")).any()
 
 # %% [markdown]
-# It never says "square". Few pixels, little loss: up to now the net gains most elsewhere. Tutorial 8 is about losses
-# that mind.
+# It never says "square". Few pixels, little loss: up to now the net has gained more elsewhere. (Give it twice as many
+# steps, and see.) Tutorial 8 is about losses that mind sooner.
 
 # %% [markdown]
 # ## Try

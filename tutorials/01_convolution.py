@@ -64,7 +64,7 @@ draw.show(fig, "01_window")
 # %% [markdown]
 # Where all is equally bright, y is 0; along the edge it is large. On a larger picture the same nine numbers find every
 # edge that stands upright: dark teal where it gets brighter to the right, light grey where it gets darker. The same
-# kernel transposed finds those that lie.
+# kernel transposed finds the level ones.
 
 # %%
 row, column = np.mgrid[0:48, 0:48]
@@ -82,7 +82,7 @@ draw.grid(axes[3], strength, numbers=False, title="strength of both")
 draw.show(fig, "01_edges")
 
 # %% [markdown]
-# In a net nobody writes these nine numbers: they begin as noise, and training finds them.
+# In a net nobody chooses these nine numbers: they begin as noise, and training finds them.
 #
 # ## Convolution or correlation?
 #
@@ -95,7 +95,7 @@ draw.show(fig, "01_edges")
 #     y[i,j] = sum over r,s of w[r,s] * x[i-r, j-s]
 #
 # and shows the digits upright: but for where the rows and columns are counted from, it is sliding the kernel rotated by
-# 180 degrees. Nets compute the cross-correlation and call it convolution; as the weights are learned, it makes no
+# 180 degrees. Nets compute the cross-correlation and call it convolution; as the weights are learnt, it makes no
 # difference. But keep the picture in mind: in tutorial 2 the rotation comes back, and then it matters.
 
 # %%
@@ -181,10 +181,10 @@ draw.show(fig, "01_positions")
 #
 # ## Channels and filters
 #
-# A colour picture has three channels, and the maps inside a net have dozens. One *filter* has a kernel for every input
-# channel; it lays all of them over the same place and adds up everything to one number. Each filter makes one output
-# channel, and has one bias, which is added everywhere. With n for the picture, o for the filter, c for the input
-# channel:
+# A colour picture has three channels, and the maps inside a net (what its layers make of the picture) have dozens. One
+# *filter* has a kernel for every input channel; it lays all of them over the same place and adds up everything to one
+# number. Each filter makes one output channel, and has one bias, which is added everywhere. With n for the picture, o
+# for the filter, c for the input channel:
 #
 #     y[n,o,i,j] = b[o] + sum over c,r,s of
 #                  w[o,c,r,s] * x[n, c, i*stride + r*dilation - padding, j*stride + s*dilation - padding]
@@ -358,7 +358,7 @@ connected = (64 * 224 * 224) ** 2
 print(f"fully connected, the second layer would have {connected:.1e} weights")
 
 # %% [markdown]
-# Depthwise and then 1x1 is what nets for telephones are built of (Howard et al., MobileNets, 2017).
+# Depthwise and then 1x1 is what nets for mobile phones are built of (Howard et al., MobileNets, 2017).
 #
 # ## How far it sees
 #
@@ -396,13 +396,13 @@ draw.show(fig, "01_receptive_field")
 # A surprise: three layers see 7x7 pixels, but not alike. 49 ways lead from the pixel in the middle, 7 from the end of
 # its row, and a single one from the corner. What a net uses is a soft spot in the middle of its receptive field (Luo et
 # al., Understanding the effective receptive field, 2016). Dilation spreads the ways out, with no more weights and no
-# smaller map: so DeepLab sees far (Chen et al., 2017).
+# smaller map: that is how DeepLab sees far (Chen et al., 2017).
 #
 # ## Try
 #
 # 1. Find a kernel for `slide` that blurs, one that sharpens, and one that moves the picture one pixel to the right.
 #    Which of them would do the same if it were rotated by 180 degrees?
-# 2. Give `as_matrix` a stride of 2. Which columns get empty, and what does that say about those pixels?
+# 2. Give `slide` and `as_matrix` a stride of 2. Which columns get empty, and what does that say about those pixels?
 # 3. Print `layers.Conv2d(3, 8, 3, stride=2, rng=0)` and call it with a picture of 2x2 pixels. What does the error say?
 #
 # Then run `minisegnet explain`: it writes a page on which every pixel of a real net shows its window. The layer is in

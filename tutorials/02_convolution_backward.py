@@ -238,8 +238,8 @@ for row, (a, b) in enumerate([(2, 2), (0, 0)]):
 draw.show(fig, "02_gather")
 
 # %% [markdown]
-# Scatter and gather do the same multiplications in another order. Scatter is easier to think; gather is better for a
-# computer, for each dx is computed by itself, and many threads can do so at once without getting in each other's way.
+# Scatter and gather do the same multiplications in another order. Scatter is easier to understand; gather is better for
+# a computer, for each dx is computed by itself, and many threads can do so at once without getting in each other's way.
 #
 # ## The corner hears less
 #
@@ -313,7 +313,7 @@ assert dx[2, 2] == 1 * 9 + 10 * 7 + 100 * 3 + 1000 * 1
 #   Seen from dx, w is transposed in its first two axes and rotated in its last two.
 # * w[o,c,r,s] is used for every picture n. So dw sums over n, besides i and j, and so does db.
 #
-# With xp for x with its padding:
+# With xp for x with its padding, dxp for the gradient of that, and a, b counted in the padded picture:
 #
 #     y[n,o,i,j]   = b[o] + sum over c,r,s of w[o,c,r,s] * xp[n, c, i*stride + r*dilation, j*stride + s*dilation]
 #     dw[o,c,r,s]  = sum over n,i,j of dy[n,o,i,j] * xp[n, c, i*stride + r*dilation, j*stride + s*dilation]
@@ -418,33 +418,13 @@ assert np.allclose(up(dy[None, None])[0, 0], scatter(dy, kernel))
 # %% [markdown]
 # ## Is it right?
 #
-# All these versions agree, but they might all be wrong. Ask the loss itself: move one number a little to both sides and
-# see how far L moves,
+# All these versions agree, but they might all be wrong. Ask the loss itself, as we did at the beginning: move one
+# number a little to both sides and see how far L moves,
 #
 #     dx[m] = (L(x[m] + eps) - L(x[m] - eps)) / (2*eps)            nearly
 #
-# Which eps is best? Try some, for one pixel in the corner.
-
-# %%
-layer = layers.Conv2d(3, 4, 3, padding=1, rng=0, dtype=np.float64)
-y, saved = layer.forward(x)
-dy = rng.normal(size=y.shape)
-dx = layer.backward(dy, saved)
-errors = {}
-for eps in (1.0, 1e-3, 1e-6, 1e-9, 1e-12):
-    higher, lower = x.copy(), x.copy()
-    higher[0, 1, 0, 0] += eps
-    lower[0, 1, 0, 0] -= eps
-    slope = ((dy * layer(higher)).sum() - (dy * layer(lower)).sum()) / (2 * eps)
-    errors[eps] = abs(slope - dx[0, 1, 0, 0])
-    print(f"eps {eps:7.0e}   measured {slope:+.12f}   backward {dx[0, 1, 0, 0]:+.12f}   error {errors[eps]:.0e}")
-assert errors[1.0] < 1e-10 < errors[1e-12]
-
-# %% [markdown]
-# A surprise: the largest eps is the best. A convolution is linear in x, so its slope is the same everywhere and a large
-# step measures it best; a tiny one drowns in rounding errors. Where a layer bends, large steps are wrong too, and the
-# best is in between: `gradcheck` takes 1e-6. It measures every number of x and of the parameters, with a random dy
-# (`06_gradient_checking.py` has the whole story).
+# `gradcheck` does that with every number of x and of the parameters (of large arrays, with some of them) and a random
+# dy. `06_gradient_checking.py` tells how it works, and why its eps is a millionth. Here it checks a layer of our own:
 
 
 # %%
@@ -487,8 +467,8 @@ assert "rotated by 180 degrees" in report.diagnosis[0]
 
 # %% [markdown]
 # Read it from the top. x fails, weight and bias are right: so the mistake is in dx. `analytic` is what backward says,
-# `numeric` what the loss does. The line about the adjoint says that backward isn't W^T. And at the end is the mistake
-# that explains these numbers.
+# `numeric` what the loss does. The line about the adjoint (another word for W^T) says that backward isn't W^T. And at
+# the end is the mistake that explains these numbers.
 #
 # Would any test have found it? No! With a kernel that looks the same upside down, the wrong layer is right:
 
@@ -528,8 +508,8 @@ for kind in (MyConv, OffByOne):
     assert (dx[1:4, 1:4] == kernel).all() == (kind is MyConv)
 
 # %% [markdown]
-# The stamp is upright, so the rotation is right; it lies a row and a column too far up: so something counts the padding
-# once too often.
+# The stamp is upright, so the rotation is right; it lies a row too far up and a column too far left: so something
+# counts the padding once too often.
 #
 # ## Try
 #
@@ -555,7 +535,8 @@ print(dx_numpy(ones, np.ones((8, 3, 3, 3)), (1, 3, 6, 6), padding=1)[0, 0].astyp
 # %% [markdown]
 # ## Answers
 #
-# 1. With padding 1, four windows see a pixel in a corner, 6 one on an edge, 9 one inside. Times 8 filters: 32, 48, 72.
+# 1. With padding 1, a pixel in a corner is seen by 4 windows, one on an edge by 6, one inside by 9. Times 8 filters:
+#    32, 48, 72.
 # 2. dw asks about a weight: w[r,s] has met x[i+r, j+s], with plus signs. dx asks about a pixel, and the y's that have
 #    seen it are at i = a - r: the farther down the weight, the farther up the y.
 # 3. Two million. Each product of the forward pass comes back twice, once for dx and once for dw. So a step of training

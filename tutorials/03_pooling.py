@@ -175,7 +175,8 @@ moving = np.linspace(0, 4, 81)
 fig, axes = draw.panels(2, size=(9, 3.2))
 draw.curve(axes[0], {"y": np.maximum(moving, 2)}, x=moving, xlabel="x[0], with x[1] = 2", ylabel="y")
 slopes = {"dy/dx[0]": moving > 2, "dy/dx[1]": moving < 2}
-draw.curve(axes[1], {k: np.where(moving == 2, np.nan, v) for k, v in slopes.items()}, x=moving, xlabel="x[0]")
+slopes = {name: np.where(moving == 2, np.nan, slope) for name, slope in slopes.items()}
+draw.curve(axes[1], slopes, x=moving, xlabel="x[0], with x[1] = 2", ylabel="slope")
 draw.show(fig, "03_kink")
 
 # %% [markdown]
@@ -237,7 +238,7 @@ for place, include in ((0, True), (2, False)):
     layer_y, saved = pool.forward(ones[None, None])
     assert np.allclose(layer_y[0, 0], y)
     assert np.allclose(pool.backward(ones[None, None], saved)[0, 0], dx)
-    draw.grid(axes[place], y, title=f"y of ones, {'with' if include else 'without'} padding", limits=(0, 1))
+    draw.grid(axes[place], y, title=f"y of ones, D is {'9' if include else '4, 6 or 9'}", limits=(0, 1))
     draw.grid(axes[place + 1], dx, kind="gradient", title="dx of dy = 1", limits=(-1.5, 1.5))
     print(f"count_include_pad={include}: dy.sum() = {ones.sum():.3f}, dx.sum() = {dx.sum():.3f}")
 draw.show(fig, "03_average")
@@ -265,7 +266,7 @@ assert np.allclose(depthwise.backward(dy, same_saved), average.backward(dy, save
 #
 #     from   floor(i*H / H')   up to, without,   ceil((i+1)*H / H')
 #
-# and where H' doesn't divide H, neighbouring bins share a row. Such a row gets a share from both:
+# and where H' doesn't divide H, neighbouring bins can share a row. Such a row gets a share from both:
 
 # %%
 overall = layers.AdaptiveAvgPool2d(1)

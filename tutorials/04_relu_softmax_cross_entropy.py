@@ -294,8 +294,8 @@ assert gradcheck(layers.LogSoftmax(), rng.normal(size=(2, 3, 2, 2)))
 # %% [markdown]
 # ## Cross-entropy: how surprising is the truth?
 #
-# With t the true class, the loss of one pixel is -log p[t]: 0 if the net was certain and right, large if it held the
-# truth for nearly impossible. Its gradient takes two lines. loss = -s[t] + log Z, therefore
+# With t the true class, the loss of one pixel is -log p[t]: 0 if the net was certain and right, large if it took the
+# truth to be nearly impossible. Its gradient takes two lines. loss = -s[t] + log Z, therefore
 #
 #     ds[c] = -(c == t) + exp(s[c])/Z
 #           = p[c] - onehot[c]
@@ -382,7 +382,7 @@ print(f"loss {value:.4f}    the dscores of pixel (0, 0), times 40:", dscores[0, 
 
 # %% [markdown]
 # What that looks like in a picture. As scores we take the truth, blurred: a net that is sure inside and unsure at the
-# edges. Where it is sure and right there is no loss and no gradient; it learns at the edges.
+# edges. Where it is sure and right there is hardly any loss or gradient; it learns at the edges.
 
 # %%
 image, mask = shapes.draw(1, 48, rng=42)
@@ -427,7 +427,7 @@ assert not loss.backward(saved)[..., 2].any()
 
 # %% [markdown]
 # * label smoothing e: of the distribution that is asked for, a share e is spread evenly over all C classes. Instead of
-#   onehot the net shall answer q, here with the weights put in:
+#   onehot the net is to answer q, here with the weights put in:
 #
 #       q[c] = (1 - e) * w[t] * (c == t)  +  e/C * w[c]
 #       loss of a pixel = -(sum over c of q[c] * log p[c])

@@ -20,7 +20,8 @@ np.set_printoptions(precision=3, suppress=True, linewidth=110)
 #
 #     y[n,o] = b[o] + sum over i of x[n,i] * w[o,i]
 #
-# n counts the samples of the batch, i the inputs, o the outputs. As matrices: y = x W^T + b.
+# n counts the samples of the batch, i the inputs (here it is no row of a picture), o the outputs. As matrices:
+# y = x W^T + b.
 
 # %%
 x = np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 1.0]])  # N = 2 samples of I = 3 numbers
@@ -73,7 +74,7 @@ print(gradcheck(fc, rng.normal(size=(4, 3))))
 # %% [markdown]
 # ## dw is a table of products
 #
-# For a single sample dw[o,i] = dy[o] * x[i]: a multiplication table, with x along the top and dy down the side. (The
+# For a single sample dw[o,i] = dy[o] * x[i]: a multiplication table, with x along the bottom and dy at the side. (The
 # outer product of the two.) A weight changes much where a large input meets a large wish for change. A batch adds up
 # one such table for each sample.
 
@@ -128,7 +129,7 @@ assert np.array_equal(layers.Flatten().backward(y, saved), picture)
 # %% [markdown]
 # ## A task that one layer can't do
 #
-# Pictures of 6 x 6 pixels: a bright row, a bright column, or neither (only part of a bar is in view). Which is it?
+# Pictures of 6 x 6 pixels: a bright row, a bright column, or neither (a part of a bar at most). Which is it?
 
 
 # %%
@@ -147,15 +148,16 @@ pictures, kinds = bars(600)
 fig, axes = draw.panels(6, size=(12, 2.4))
 for k, ax in enumerate(axes):
     n = np.flatnonzero(kinds == k // 2)[k % 2]
-    draw.grid(ax, pictures[n, 0], title=("row", "column", "neither")[k // 2], numbers=False)
+    name = ("row", "column", "neither")[k // 2]
+    draw.grid(ax, pictures[n, 0], title=name, numbers=False, limits=(-0.2, 1.2))
 draw.show(fig, "05_bars")
 
 # %% [markdown]
-# One fully connected layer makes one number d = b + sum of w * x to tell rows (d > 0) from columns (d < 0). Take the
-# clean pictures. Add up d over the 6 rows: every pixel comes once, so that is 6 b + sum of all w. Over the 6 columns it
-# is the same. So rows have the same mean d as columns, whatever the weights are: what helps one kind harms the other,
-# and (the loss as a function of d being curved upwards) the best mean loss is that of d = 0 everywhere, a guess: log 2.
-# Let us try all the same:
+# One fully connected layer has one number to tell rows (d > 0) from columns (d < 0): d = b + sum of w * x, the
+# difference of its two scores. Take the clean pictures. Add up d over the 6 rows: every pixel comes once, so that is
+# 6 b + sum of all w. Over the 6 columns it is the same. So rows have the same mean d as columns, whatever the weights
+# are: what helps one kind harms the other, and (the loss as a function of d being curved upwards) the best mean loss is
+# that of d = 0 everywhere, a guess: log 2. Let us try all the same:
 
 # %%
 rows = np.eye(6)[:, :, None] * np.ones((1, 1, 6))  # (6, 6, 6): picture k has row k bright
@@ -300,9 +302,9 @@ fc6 = 512 * 7 * 7 * 4096
 print(f"the same in VGG: its first fully connected layer has {fc6:,} weights; FCN reads them as 4096 kernels 512x7x7")
 
 # %% [markdown]
-# Compare `minisegnet/models/` with this: nets for segmentation have no fully connected layer at all. One that made a
-# 360x480 map of 11 classes from 360x480 pixels directly would need more weights than fit into any memory, and would
-# have to learn at each pixel anew what a wall is.
+# Look into `minisegnet/models/`: those that say what is in a picture (`simple_cnn`, `vgg`, `resnet`) end in such
+# layers, those that segment have none at all. One that made a 360x480 map of 11 classes from 360x480 pixels directly
+# would need terabytes for its weights, and would have to learn at each pixel anew what a wall is.
 
 # %%
 print(f"{(360 * 480 * 3) * (360 * 480 * 11) * 4 / 1e12:.1f} terabytes of weights in float32")
@@ -311,8 +313,8 @@ print(f"{(360 * 480 * 3) * (360 * 480 * 11) * 4 / 1e12:.1f} terabytes of weights
 # ## Try
 #
 # 1. Give the net 2 hidden units in place of 12, then 3, 4, 6. How many does it take? Look at their weights.
-# 2. Set all weights of `start` to 0, load it (`net.load_state_dict`) and train. Which one of the four
-#    gradients is not 0, and why does the net learn nothing from that?
+# 2. Set all four arrays of `start` to 0, load it (`net.load_state_dict`) and train. Which one of the four gradients is
+#    not 0, and why does the net learn next to nothing from that?
 # 3. Put `stride=2` into the first convolution of `fcn`. Which windows are asked now, and what does that cost and save?
 #
 # `minisegnet explain` shows the gradients of a real net, pixel by pixel. Next: `06_gradient_checking.py`, how to be

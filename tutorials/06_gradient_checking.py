@@ -64,7 +64,8 @@ fig, axes = draw.panels(2, size=(12, 4.2))
 for ax, dtype, places in zip(axes, (np.float64, np.float32), (rng.uniform(1, 2, size=(200, 1)),) * 2, strict=True):
     x, h, u = places.astype(dtype), steps.astype(dtype), np.finfo(dtype).eps / 2
     exact = np.exp(x.astype(np.float64))
-    errors = {s.__name__: np.abs(s(np.exp, x, h) / exact - 1).mean(axis=0) for s in (one_sided, central)}
+    slopes = {"one-sided": one_sided, "central": central}
+    errors = {name: np.abs(slope(np.exp, x, h) / exact - 1).mean(axis=0) for name, slope in slopes.items()}
     draw.curve(ax, errors, x=steps, xlabel="step h", ylabel="relative error", log=True, title=dtype.__name__)
     ax.set_xscale("log")
     best, predicted = steps[errors["central"].argmin()], (3 * u) ** (1 / 3)
@@ -85,7 +86,8 @@ draw.show(fig, "06_error_against_step")
 #     |analytic - numeric| <= atol + rtol * |numeric|           here atol = 1e-5, rtol = 1e-3
 #
 # rtol alone is no good: where the true gradient is 0, the numeric one is noise, 1e-11 say, and any error is 100 % of
-# that. atol alone is no good: a gradient of 12345 can't be measured to 1e-5. And NaN must never pass:
+# that. atol alone is no good: a gradient of 12345 need not be right to 1e-5, and a larger one can't even be measured so
+# well. And NaN must never pass:
 
 
 # %%
@@ -167,7 +169,7 @@ for name, dy in (("ones", np.ones((2, 3))), ("random", rng.normal(size=(2, 3))))
 
 # %% [markdown]
 # For softmax and batch normalisation ones are even worse. Their outputs have a sum that is always the same, so the
-# right dx for dy = 1 is 0, and there are mistakes that give 0, too (tutorial 04 has an example).
+# right dx for dy = 1 is 0, and there are mistakes that give 0, too (tutorial 4 has an example).
 #
 # ## Where there is no slope
 #
@@ -237,21 +239,11 @@ print(f"<A x, dy> = {left:.15f}\n<x, A^T dy> = {right:.15f}")
 assert abs(left - right) < 1e-13
 
 # %% [markdown]
-# For a layer as small as this one we can build A: column k is what forward makes of the picture with a single 1 at
-# pixel k. And column k of backward's matrix is what backward makes of a single 1. One is the transpose of the other.
-
-# %%
-A = np.stack([conv(pixel.reshape(1, 1, 4, 4)).ravel() for pixel in np.eye(16)], axis=1)
-back = np.stack([conv.backward(pixel.reshape(1, 1, 2, 2), saved).ravel() for pixel in np.eye(4)], axis=1)
-assert np.array_equal(back, A.T)
-fig, axes = draw.panels(2, size=(12, 4.2))
-draw.grid(axes[0], np.where(A == 0, 0, A), kind="weight", title="A: 4 output pixels, 16 input pixels", numbers=False)
-draw.grid(axes[1], back, kind="weight", title="backward: 16 rows, 4 columns", numbers=False)
-draw.show(fig, "06_forward_and_its_transpose")
-
-# %% [markdown]
-# `gradcheck` finds out by itself whether a layer is linear, and then does this test as well. It sees errors that finite
-# differences can't see, such as one of a ten-millionth:
+# For a convolution A is the matrix W of tutorials 1 and 2: its columns are what forward makes of single bright pixels,
+# its rows what backward makes of a dy with a single 1.
+#
+# `gradcheck` finds out by itself whether a layer is linear, and then does this test as well. It sees errors far below
+# the tolerance of finite differences, such as one of a ten-millionth:
 
 
 # %%
@@ -367,7 +359,7 @@ assert reports[3]
 assert not reports[2]
 
 # %% [markdown]
-# To vary the setting is the best tool there is. With stride 3 nothing is wrong, with stride 2 a little, with stride 1
+# Varying the settings is the best tool there is. With stride 3 nothing is wrong, with stride 2 a little, with stride 1
 # much: the more the windows overlap, the worse. And then a pixel can win in several windows.
 
 # %%
@@ -500,6 +492,6 @@ assert Ninths(2)(ones).item() != 1
 #
 # 1. Two forward passes for each weight: 20,000 s, five and a half hours. So check small nets of the same layers;
 #    `gradcheck` itself takes a sample of the entries of large arrays, and some random directions.
-# 2. Without biases all values are 0 then, and every ReLU sits on its kink: nothing is left to compare. The report says
-#    so, and is not truthy.
+# 2. Without biases all values are 0 then, and every ReLU sits on its kink: no entry of x can be compared. Those of the
+#    weights can, but they are all 0, and 0 = 0 proves nothing.
 # 3. analytic and numeric differ in sign only, and so in all entries: "it has the wrong sign".
