@@ -18,7 +18,7 @@ class AsMarkdown(griffe.Extension):
 def to_markdown(text):
     r"""Indented formulas become blocks, `>>>` examples become code, parameters a list; the rest is kept as it is.
 
-    >>> print(to_markdown("Sum:\n    y = a*b\nThe end of x_1.\n\n>>> 1\n1"))
+    >>> print(to_markdown("Sum:\n    y = a*b\nThe end of x_1.\n\nReturns\n    y: its size"))
     Sum:
     <BLANKLINE>
     ```text
@@ -27,10 +27,11 @@ def to_markdown(text):
     <BLANKLINE>
     The end of x\_1.
     <BLANKLINE>
-    ```pycon
-    >>> 1
-    1
-    ```
+    **Returns**
+    <BLANKLINE>
+    - `y`: its size
+    >>> to_markdown(">>> 1 + 1\n2")
+    '```pycon\n>>> 1 + 1\n2\n```'
     """
     lines, done = text.expandtabs().splitlines(), []
     while lines:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from string import Template
 
 import nbformat
 from mkdocs.plugins import event_priority
@@ -16,12 +17,13 @@ from mkdocs.structure.files import File
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 
+from minisegnet.exercise.catalogue import ORDER
 from minisegnet.explorer import generated, write_explorer
 from minisegnet.tutorial.notebook import notebook
 from minisegnet.tutorial.shelf import tutorials
 
 sys.path.insert(0, str(Path(__file__).parent))
-from reference import REFERENCE, reference  # noqa: E402  # MkDocs reads this file without its folder
+from reference import REFERENCE, reference  # MkDocs reads this file without its folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +46,7 @@ def on_files(files, config):
     for name, (title, modules) in REFERENCE.items():
         files.append(File.generated(config, f"reference/{name}.md", content=reference(title, modules)))
     files.append(File.generated(config, "tutorials/index.md", content=contents()))
+    files.append(File.generated(config, "exercises.md", content=exercises()))
     for name, body, pictures in results():
         files.append(File.generated(config, f"tutorials/{name}.md", content=body))
         for path, data in pictures.items():
@@ -56,13 +59,24 @@ def on_files(files, config):
     return files
 
 
-# ---------------------------------------------------------------- tutorials
+# ---------------------------------------------------------------- tutorials, exercises
 
 
 def contents():
     """The page that lists the tutorials."""
     lines = [f"{one.number}. [{one.title}]({one.path.stem}.md): {one.summary}" for one in tutorials()]
     return (ROOT / "docs" / "tutorials.md").read_text(encoding="utf-8") + "\n".join(lines) + "\n"
+
+
+def exercises():
+    """The page about exercises, with tables of them."""
+    head = "| exercise | difficulty | before it, read | subject |\n|---|---|---|---|\n"
+    row = "| `{0.name}` | {1} | [tutorial {0.tutorial}](tutorials/{0.tutorial}.md) | {0.title} |".format
+    tables = [
+        head + "\n".join(row(one, "★" * one.stars) for one in ORDER if one.is_bug == is_bug) for is_bug in (False, True)
+    ]
+    page = (ROOT / "docs" / "exercises.md").read_text(encoding="utf-8")
+    return Template(page).substitute(exercises=tables[0], gallery=tables[1])
 
 
 def results():

@@ -1,6 +1,7 @@
 """`minisegnet exercise list`, `start` and `check`."""
 
 import argparse
+import contextlib
 
 TEXT = """Backward passes to write, and layers with real bugs to repair. `list` shows all of them, `start` writes the
 file of one, with the forward pass and what is to be filled in, and `check` says what is right, what is wrong, and
@@ -89,12 +90,18 @@ def check_files(options):
 
     from ..exercise import grading, overview, show
     from ..exercise.paint import never_fail, paint_for
+    from ..exercise.trouble import Unchecked
 
-    never_fail(sys.stdout)
     if (options.file is None) == (options.all is None):
         raise ValueError("name one FILE to check, or a folder with --all DIR")
-    paths = [options.file] if options.all is None else grading.files_in(options.all)
-    results, paint, single = [], paint_for(sys.stdout), options.all is None
+    single, results = options.all is None, []
+    try:
+        paths = [options.file] if single else grading.files_in(options.all)
+    except Unchecked as error:
+        print(f"minisegnet exercise: {error}", file=sys.stderr)
+        return 2
+    never_fail(sys.stdout)
+    paint = paint_for(sys.stdout)
     for path in paths:
         results.append(grading.grade(path, options.time_limit))
         if options.json:
@@ -104,10 +111,21 @@ def check_files(options):
     if not single and not options.json:
         print(overview.summary_text(results, paint))
     if single and not options.json and results[0].passed:
-        wait = "  comparing speeds (the first time, kernels have to be compiled) ..." * sys.stderr.isatty()
-        print(wait, end="\r", file=sys.stderr, flush=True)
-        speed = grading.measure(options.file)
-        print(" " * len(wait), end="\r", file=sys.stderr, flush=True)
-        if speed:
-            print("\n" + show.speed_text(speed))
+        with waiting("comparing speeds (the first time, kernels have to be compiled) ..."):
+            speed = grading.measure(results[0])
+        print("\n" + show.speed_text(speed) if speed else "", end="\n" if speed else "")
     return grading.exit_code(results)
+
+
+@contextlib.contextmanager
+def waiting(text):
+    """Says on a terminal what is being done, for as long as it takes."""
+    import sys
+
+    shown = text if sys.stderr.isatty() else ""
+    print(shown, end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print("\r" + " " * len(shown), end="\r", file=sys.stderr, flush=True)

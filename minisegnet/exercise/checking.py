@@ -80,7 +80,7 @@ class Check:
 
     def __init__(self, result, exercise, text, path):
         self.result, self.exercise, self.text, self.path = result, exercise, text, path
-        self.output = io.StringIO()
+        self.output = Limited()
         self.runs, self.label = [], ""
 
     def run(self):
@@ -119,7 +119,7 @@ class Check:
                 try:
                     self.one(case)
                 finally:
-                    self.result.printed = self.result.printed or self.output.getvalue()[:PRINTED]
+                    self.result.printed = self.result.printed or self.output.getvalue()
         self.result.borrowed = sorted(borrowed)
         self.summarise("by hand", self.runs)
 
@@ -146,7 +146,7 @@ class Check:
             self.result.parts.append(Part(stage, name, len(looked_at), failed, worst_abs, worst_rel))
 
     def finite_differences(self):
-        """gradcheck's report on the smallest case that it can look at; its rows become Parts."""
+        """gradcheck's report on a case that doesn't take it long; its rows become Parts."""
         loss = self.exercise.kind is OfLoss
         case = handy([run.case for run in self.runs if measurable(run)])
         x, target = (case.scores, case.target) if loss else (case.x, None)
@@ -154,9 +154,8 @@ class Check:
         for row in report.rows:
             name = "dscores" if loss else gradient_name(row.name)
             self.result.parts.append(Part("gradcheck", name, row.checked, row.failed, row.max_abs, row.max_rel))
-            worst = (
-                [place(row.worst).strip(), f"{row.analytic:+.4f}", f"{row.numeric:+.4f}"] if row.failed else [""] * 3
-            )
+            worst = [place(row.worst).strip(), f"{row.analytic:+.4f}", f"{row.numeric:+.4f}"]
+            worst = worst if row.failed else [""] * len(worst)
             found = {"name": name, "checked": row.checked, "failed": row.failed, "error": row.max_rel, "worst": worst}
             self.result.table.append(found)
         return report
@@ -171,7 +170,7 @@ class Check:
             report = self.finite_differences()
             result.diagnosis += promises_broken(report)
             if not failed and not result.diagnosis and report.wrong:
-                result.diagnosis += [Diagnosis("other", "", sentence) for sentence in report.diagnosis]
+                result.diagnosis += [Diagnosis("other", "", text) for text in report.diagnosis]
         result.diagnosis = diagnose(exercise, self.solution, self.runs) + result.diagnosis
         result.as_found = exercise.is_bug and self.is_as_found()
         if result.as_found:
@@ -214,6 +213,19 @@ class Check:
         if self.label:
             self.result.message += f"\nThe case was: {self.label}."
         self.result.diagnosis = [Diagnosis(f"raises-{type(error).__name__}", "", f"it raises {type(error).__name__}")]
+        failed = [run for run in self.runs if run.failed]
+        if failed:  # a smaller case was wrong before: that is easier to understand
+            self.result.example = example(failed[0])
+            with self.quiet(), kernels.use("reference"):
+                self.result.diagnosis += diagnose(self.exercise, self.solution, self.runs)
+
+
+class Limited(io.StringIO):
+    """Keeps the first PRINTED characters that are written and forgets the rest, of which a loop may make gigabytes."""
+
+    def write(self, text):
+        super().write(text[: max(0, PRINTED - self.tell())])
+        return len(text)
 
 
 def measurable(run):

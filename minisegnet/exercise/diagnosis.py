@@ -2,11 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 
 from ..gradcheck.mistakes import FAMILIES
 from ..gradcheck.mistakes.evidence import fits
+from ..gradcheck.mistakes.general import explain_shape
 from ..gradcheck.subject import Subject
 from .kinds import OfLayer, OfLoss, prepare
 from .mistakes import ANY_RESULT, GRADCHECK_IDS, PROMISES, same
@@ -36,10 +38,18 @@ class Run:
 
     def without_dy(self, name):
         """What would be right if dy were 1 everywhere, or None."""
-        if self.exercise.kind is not OfLayer:
+        return self.with_dy(np.ones_like(self.case.dy), name) if self.exercise.kind is OfLayer else None
+
+    def of_one(self, i, name):
+        """What would be right of a parameter's gradient if sample i alone counted, or None."""
+        if self.exercise.kind is not OfLayer or name == "dx" or self.case.x.ndim < 2 or len(self.case.x) < 2:
             return None
-        ones = self.case.inputs | {"dy": np.ones_like(self.case.dy)}
-        return self.exercise.right(replace(self.case, inputs=ones))[name]
+        alone = np.zeros_like(self.case.dy)
+        alone[i] = self.case.dy[i]
+        return self.with_dy(alone, name)
+
+    def with_dy(self, dy, name):
+        return self.exercise.right(replace(self.case, inputs=self.case.inputs | {"dy": dy}, expected=None))[name]
 
 
 @dataclass
@@ -58,11 +68,8 @@ def is_array(value):
 def diagnose(exercise, solution, runs):
     """A list of Diagnosis for the results that are wrong in `runs`; solution: the layer or loss, by case."""
     found = []
-    if (
-        not exercise.is_bug
-        and any(set(run.failed) & {"y", "value"} for run in runs)
-        and exercise.kind in (OfLayer, OfLoss)
-    ):
+    given = {"y", "value"} if exercise.kind in (OfLayer, OfLoss) and not exercise.is_bug else set()
+    if any(given & set(run.failed) for run in runs):
         text = "forward gives something else than it did in the template: has it been changed? Put it back first"
         found.append(Diagnosis("forward-changed", "", text))
     for name in dict.fromkeys(name for run in runs for name in run.right):
@@ -89,10 +96,17 @@ def malformed(name, run):
         kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         return Diagnosis("no-array", name, f"{name} is {kind}, expected a NumPy array of float64")
     if value.shape != right.shape:
-        return Diagnosis("wrong-shape", name, f"{name} has shape {value.shape}, expected {right.shape}")
+        return Diagnosis("wrong-shape", name, f"{name} has shape {value.shape}, expected {right.shape}{why(name, run)}")
     if not np.isfinite(value).all() and np.isfinite(right).all():
         return Diagnosis("not-finite", name, f"{name} has NaN or infinite numbers in it")
     return None
+
+
+def why(name, run):
+    """How gradcheck explains a wrong shape, as the end of a sentence."""
+    tensor = "x" if name == "dx" else name
+    subject = SimpleNamespace(grads={tensor: run.got[name]}, y=run.right.get("y", run.right[name]))
+    return explain_shape(subject, SimpleNamespace(name=tensor, shape=run.right[name].shape))
 
 
 def most_likely(exercise, solution, name, failed):

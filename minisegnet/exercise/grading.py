@@ -13,6 +13,7 @@ from pathlib import Path
 import minisegnet
 
 from . import loading
+from .catalogue import EXERCISES
 from .checking import UNCHECKED, Part, Result
 from .diagnosis import Diagnosis
 from .trouble import Unchecked
@@ -46,9 +47,9 @@ def grade(path, seconds=SECONDS):
     return Result(**answer)
 
 
-def measure(path):
-    """{"case", "yours", "ours"} of a right solution, or None where that is not to be had."""
-    return work("speed", path, SPEED_SECONDS)[0]
+def measure(result):
+    """{"case", "yours", "ours"} of a right solution, or None where there is nothing to win, or it takes too long."""
+    return work("speed", result.file, SPEED_SECONDS)[0] if EXERCISES[result.exercise].speed else None
 
 
 def work(what, path, seconds):
@@ -89,7 +90,7 @@ def why_no_answer(ended, stack, path, text, seconds):
     if code is None or "Timeout" in stack:
         hint = "a loop that never ends? (--time-limit gives it more seconds)"
         return f"{path} was still busy after {seconds:g} seconds{place or '.'}\n{hint}"
-    if "Fatal Python error" in stack or code < 0:
+    if re.search("Fatal Python error|Windows fatal exception", stack) or code < 0:
         signal = f" (signal {-code})" if code < 0 else ""
         memory = "; signal 9 often means that memory ran out" if code == -9 else ""
         return f"{path} crashed Python{signal}{memory}{place}"
@@ -105,12 +106,17 @@ def last_line(stack, path):
 
 
 def files_in(folder):
-    """All Python files in a folder and below it, by name; hidden ones are left out."""
-    return sorted(
+    """All Python files in a folder and below it, by name; hidden ones are left out. Unchecked if there are none."""
+    if not Path(folder).is_dir():
+        raise Unchecked(f"there is no folder {folder}")
+    found = sorted(
         path
         for path in Path(folder).rglob("*.py")
         if not any(part in SKIPPED or part.startswith(".") for part in path.relative_to(folder).parts)
     )
+    if not found:
+        raise Unchecked(f"there are no .py files in {folder}")
+    return found
 
 
 def as_json(result, hint):

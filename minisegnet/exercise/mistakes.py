@@ -57,6 +57,18 @@ ANY_RESULT = (
         lambda run, name: run.without_dy(name),
         "dy is missing: each derivative has to be multiplied by dy (the chain rule)",
     ),
+    Mistake(
+        "first-sample-only",
+        "",
+        lambda run, name: run.of_one(0, name),
+        "only the first sample of the batch counts; the gradient of a parameter is the sum over all of them",
+    ),
+    Mistake(
+        "last-sample-only",
+        "",
+        lambda run, name: run.of_one(-1, name),
+        "only the last sample of the batch counts; the gradient of a parameter is the sum over all of them",
+    ),
     Mistake("doubled", "", lambda run, name: 2 * run.right[name], "it is twice what it should be: added twice?"),
     Mistake("halved", "", lambda run, name: run.right[name] / 2, "it is half of what it should be"),
     Mistake(
@@ -121,6 +133,9 @@ GRADCHECK_IDS = {
     "it is the gradient of bias": "gradient-of-bias",
     "the 1 of the label is not taken off": "label-not-taken-off",
     "the softmax is missing": "softmax-missing",
+    "ignore_index is forgotten": "ignore-index-forgotten",
+    "the Jacobian is replaced by its diagonal": "jacobian-diagonal",
+    "the sum runs over the wrong axes": "sum-over-wrong-axes",
 }
 
 # Promises that gradcheck looks at besides numbers, by their names.

@@ -77,7 +77,8 @@ def wrong(result, exercise, paint):
     verdict = "The bug is still in it." if exercise.is_bug and result.as_found else "Not right yet."
     parts = ["  " + paint.red(verdict)]
     if result.message:
-        return [*parts, wrap(result.message)]
+        told = [diagnosis_text(entry, paint) for entry in result.diagnosis if not entry.id.startswith("raises-")]
+        return [*parts, wrap(result.message), example_text(result, exercise, paint), "\n".join(told)]
     parts += [stage_table(result, paint), gradcheck_table(result, paint), example_text(result, exercise, paint)]
     parts.append(wrap(result.shared[0].upper() + result.shared[1:] + ".") if result.shared else "")
     if result.diagnosis and not (exercise.is_bug and result.as_found):
@@ -161,6 +162,7 @@ def example_text(result, exercise, paint):
     if not found:
         return ""
     kind = "By hand" if found["by_hand"] else "A case that is wrong"
+    kind = f"Before that, another case was wrong. {kind}" if result.message else kind
     lines = [f"  {kind}: {found['label']}", ""]
     small = {name: value for name, value in found["inputs"].items() if np.size(value) <= LARGEST}
     first = exercise.kind.first_axis
@@ -195,7 +197,7 @@ def differs(yours, expected):
 def diagnosis_text(entry, paint):
     where = f"Likely, in {entry.of}: " if entry.of else "Likely: "
     end = "" if entry.text.endswith(".") else "."
-    return wrap(paint.bold(where) + entry.text + end, "  ", "    ")
+    return wrap(where + entry.text + end, "  ", "    ").replace(where, paint.bold(where), 1)
 
 
 def speed_text(speed):
@@ -204,7 +206,7 @@ def speed_text(speed):
     text = f"Speed, backward of {speed['case']}: yours {duration(yours)}, ours {duration(ours)}"
     if yours < 1.5 * ours:
         return wrap(f"{text}. Not bad: at this size there is little left to win.")
-    times = number(round(yours / ours, 1 if yours < 10 * ours else 0))
+    times = number(float(f"{yours / ours:.2g}"))
     return wrap(f"{text}, {times} times as fast. Tutorial 12_making_it_fast says how.")
 
 
@@ -214,13 +216,9 @@ def duration(seconds):
     >>> duration(0.0412), duration(3.21), duration(2.5e-5)
     ('41 ms', '3.2 s', '0.025 ms')
     """
-    return (
-        f"{seconds:.1f} s"
-        if seconds >= 1
-        else f"{1000 * seconds:.2g} ms"
-        if seconds < 0.0995
-        else f"{1000 * seconds:.0f} ms"
-    )
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    return f"{1000 * seconds:.2g} ms" if seconds < 0.0995 else f"{1000 * seconds:.0f} ms"
 
 
 # ------------------------------------------------------------------ hints
@@ -232,9 +230,12 @@ def wrong_part(result, exercise):
     return next((name for name in exercise.hints if name in failed), next(iter(exercise.hints)))
 
 
+STEPS = "the idea", "the formula", "nearly the code"
+
+
 def hints_text(exercise, name, level, paint):
     """The hints for one result, up to a level."""
-    titles = ("the idea", "the formula", "nearly the code")
+    titles = ("where to look", "what is wrong", "the repair") if exercise.is_bug else STEPS
     lines = [paint.bold(f"Hints for {name}")]
     for i, (title, text) in enumerate(zip(titles, exercise.hints[name], strict=True), 1):
         if i <= level:

@@ -11,6 +11,11 @@ MEANING = {  # what Python and NumPy say, and what it means here
     "has no setter": "change what is in the array: parameter.value[...] -= ..., and not the attribute",
     "be broadcast": "two arrays don't fit together: compare their shapes from the right; the sizes of a pair must be "
     "equal, or one of them 1",
+    "non-broadcastable output": "what is added has more axes than the gradient: sum over those that the parameter "
+    "doesn't have",
+    "truth value of an array": "`if` needs one True or False, and an array has many: np.where, or multiply by the "
+    "comparison",
+    "out of bounds": "an index is too large for that axis: compare it with the shape",
     "mismatch in its core dimension": "in a @ b the last axis of a must be as long as the last but one of b: does one "
     "of them have to be transposed?",
     "'NoneType'": "something is None: did a function forget its `return`, or is it eval mode?",

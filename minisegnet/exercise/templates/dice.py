@@ -9,8 +9,8 @@ score compares the overlap with both sizes:
 
 Shapes: scores (which are the probabilities p here) and target (t) any, the same; value one number.
 
-You write backward. It gets dvalue = dL/dvalue and returns dp[k] = dL/dp[k]. Unlike in the cross-entropy, each p[k] acts
-on all pixels: it stands in both sums.
+You write backward. It gets dvalue = dL/dvalue and returns dscores[k] = dL/dp[k], an array of p's shape. Unlike in the
+cross-entropy, each p[k] acts on all pixels: it stands in both sums.
 
 Check it:   minisegnet exercise check dice.py             (or run this file)
 Stuck?      minisegnet exercise check dice.py --hint 1    (then 2, then 3)

@@ -226,9 +226,9 @@ DROPOUT_ZEROS = Exercise(
     source="minisegnet/layers/dropout.py",
     story=Story(
         "Kaldi, a toolkit for speech recognition, found its dropout mask by dividing output by input, and where the "
-        "input was 0 it passed the gradient on undiminished. Whoever reported it asked for a mask; the maintainers "
-        "thought that it would matter for no net they could imagine, and it saves memory. They may be right: not every "
-        "bug has to be repaired, but somebody has to know about it.",
+        "input was 0 it passed the gradient on undiminished. Whoever reported it asked for a mask; the answer was that "
+        "it would matter for no net that could be imagined, and it saves memory. That may be right: not every bug has "
+        "to be repaired, but somebody has to know about it.",
         ("kaldi-asr/kaldi issue #3890",),
     ),
 )

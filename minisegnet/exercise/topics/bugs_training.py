@@ -115,7 +115,7 @@ def shifted(rng, shift, *shape):
 
 SOFTMAX_SHIFT = Exercise(
     name="bug-softmax-shift",
-    title="a softmax that is safe from large numbers, but not from small ones",
+    title="a softmax safe from large scores, not from small ones",
     tutorial="04_relu_softmax_cross_entropy",
     stars=1,
     kind=OfLayer,
@@ -200,7 +200,7 @@ ADAM_CORRECTION = Exercise(
     done="",
     source=optimisers.ADAM.source,
     story=Story(
-        "ConvNetJS, the first framework for the browser, multiplied where it should divide. Someone saw in its own "
+        "ConvNetJS, a framework for the browser, multiplied where it should divide. Someone saw in its own "
         "demonstration on MNIST that Adam was much worse than Adadelta, looked into the paper, and compared line by "
         "line. An optimiser with such a bug still makes the loss smaller: only comparing with another one, or with "
         "numbers worked out by hand, shows it.",

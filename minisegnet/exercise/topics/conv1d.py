@@ -93,6 +93,13 @@ CONV1D = Exercise(
             "it is the wrong way round: w[r] is multiplied by x[i + r], so dw[r] is the sum of dy[i] * x[i + r]",
         ),
         Mistake(
+            "dy-turned-round",
+            "dweight",
+            lambda case, right: rows_of(lambda x, dy: np.convolve(x, dy, "valid"), case.x, case.dy).sum(axis=0),
+            "dy is the wrong way round: np.convolve turns its second argument round, np.correlate doesn't; "
+            "dw[r] is the sum of dy[i] * x[i + r]",
+        ),
+        Mistake(
             "bias-from-one",
             "dbias",
             lambda case, right: case.dy[:, :1].sum(axis=(0, 1), keepdims=True)[0],
@@ -108,7 +115,7 @@ CONV1D = Exercise(
         "dweight": (
             "w[r] stands in every y[n,i], multiplied by x[n, i + r].",
             "dw[r] = sum over n and i of dy[n,i] * x[n, i + r]: for each r a piece of x as long as dy, shifted by r.",
-            "for r in range(k):\n    self.weight.grad[r] += (dy * x[:, r : r + length]).sum()",
+            "for r in range(k):\n    self.weight.grad[r] += (dy * x[:, r : ...]).sum()",
         ),
         "dx": (
             "Take one window: y[i] is made of x[i], ..., x[i + k - 1]. Hand dy[i] back to these pixels, each times the "

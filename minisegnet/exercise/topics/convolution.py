@@ -47,9 +47,9 @@ HINTS = {
         "is the derivative of y[n,o,i,j] by w[o,c,r,s]?",
         "dw[o,c,r,s] = sum over n,i,j of dy[n,o,i,j] * xp[n, c, {place}]. For one window (i, j): the window times "
         "dy[n,o,i,j], summed over n.",
-        "for i, j in np.ndindex(dy.shape[2:]):\n    window = xp[:, :, {rows}, {cols}]          # (N, C, kH, kW)\n"
-        "    for o in range(O):\n        self.weight.grad[o] += (dy[:, o, i, j][:, None, None, None] * "
-        "window).sum(axis=...)",
+        "for i, j in np.ndindex(dy.shape[2:]):\n    window = xp[:, :, {rows}, {cols}]    # (N, C, kH, kW)\n"
+        "    for o in range(O):\n        g = dy[:, o, i, j][:, None, None, None]    # one number for each picture\n"
+        "        self.weight.grad[o] += (g * window).sum(axis=...)",
     ),
     "dx": (
         "Forward gathers: a window of xp, times the weights, into one y. Backward scatters: one dy, times the same "
@@ -57,7 +57,8 @@ HINTS = {
         "dxp[n, c, {place}] += sum over o of dy[n,o,i,j] * w[o,c,r,s], for all i, j, r, s; then "
         "dx[n,c,a,b] = dxp[n, c, a + padding, b + padding].",
         "dxp = np.zeros_like(xp)\nfor i, j in np.ndindex(dy.shape[2:]):\n    for o in range(O):\n"
-        "        dxp[:, :, {rows}, {cols}] += dy[:, o, i, j][:, None, None, None] * w[o]\n"
+        "        g = dy[:, o, i, j][:, None, None, None]    # one number for each picture\n"
+        "        dxp[:, :, {rows}, {cols}] += g * w[o]\n"
         "return dxp[:, :, p : p + H, ...]",
     ),
 }
@@ -148,7 +149,7 @@ CONV2D = Exercise(
     ),
     hints=hints("i*stride + r, j*stride + s", "i*s : i*s + kH", "j*s : j*s + kW"),
     first="db is the easiest. Then dw: go through the windows of forward's loop again.",
-    done="Now dilated-conv and transposed-conv are small steps. Or see how the same sums are made some thousand times "
+    done="Now dilated-conv and transposed-conv are small steps. Or see how the same sums are made hundreds of times "
     "faster: tutorial 12_making_it_fast.",
     source="kernels/reference/conv_loops.py",
     speed=lambda rng: conv_case(rng, 2, 8, 8, 32, 32, 3, 1, 1, label="2 pictures 8x32x32 to 8 channels, kernel 3"),

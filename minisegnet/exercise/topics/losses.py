@@ -217,7 +217,7 @@ DICE = Exercise(
         "dscores": (
             "value = 1 - above/below, and p stands in both sums. Differentiate above and below by one p[k] first.",
             "d(above)/dp[k] = 2*t[k], d(below)/dp[k] = 1, and (u/v)' = (u'*v - u*v') / v^2. So "
-            "dp[k] = -dvalue * (2*t[k]*below - above) / below^2.",
+            "dscores[k] = -dvalue * (2*t[k]*below - above) / below^2.",
             "p, t, above, below = saved\nreturn -dvalue * (2 * t * ... - ...) / ...",
         )
     },

@@ -38,7 +38,7 @@ def sums_not_divided(case):
 
 BATCH_NORM = Exercise(
     name="batchnorm",
-    title="three ways back: through the value, the mean and the variance",
+    title="three ways back: the value, the mean and the variance",
     tutorial="11_deep_nets_learn",
     stars=3,
     kind=OfLayer,
@@ -92,7 +92,7 @@ BATCH_NORM = Exercise(
         "dx": (
             "x reaches y by three ways: directly in x - mean, through the mean, and through the variance. Write "
             "dxhat = dy * weight and take one way after the other; or find out what the last two do: the mean makes "
-            "the sum of dx zero, the variance makes the sum of dx * xhat zero.",
+            "the sum of dx zero, the variance (but for eps) that of dx * xhat.",
             "with m = N*H*W and std = sqrt(var + eps), per channel: dx = weight/std * (dy - (sum of dy)/m - xhat * "
             "(sum of dy*xhat)/m). The two sums are dbias and dweight.",
             "mean_dy = dy.mean(axis=(0, 2, 3), keepdims=True)\n"
