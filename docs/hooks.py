@@ -71,12 +71,12 @@ def contents():
 def exercises():
     """The page about exercises, with tables of them."""
     head = "| exercise | difficulty | before it, read | subject |\n|---|---|---|---|\n"
-    row = "| `{0.name}` | {1} | [tutorial {0.tutorial}](tutorials/{0.tutorial}.md) | {0.title} |".format
-    tables = [
-        head + "\n".join(row(one, "★" * one.stars) for one in ORDER if one.is_bug == is_bug) for is_bug in (False, True)
-    ]
+    row = "| `{0.name}` | {1} | [tutorial {2}](tutorials/{0.tutorial}.md) | {0.title} |".format
+    rows = {is_bug: [] for is_bug in (False, True)}
+    for one in ORDER:
+        rows[one.is_bug].append(row(one, "★" * one.stars, int(one.tutorial[:2])))
     page = (ROOT / "docs" / "exercises.md").read_text(encoding="utf-8")
-    return Template(page).substitute(exercises=tables[0], gallery=tables[1])
+    return Template(page).substitute(exercises=head + "\n".join(rows[False]), gallery=head + "\n".join(rows[True]))
 
 
 def results():
