@@ -145,7 +145,15 @@ def check_device_name(device):
 
 
 def to_device(array, device="cuda"):
-    """A copy of an array, of whichever device, on `device`. The only way there: nothing is ever copied silently."""
+    """A copy of an array, of whichever device, on `device`. The only way there: nothing is ever copied silently.
+
+    Raises ValueError for an unknown device, DeviceError where there is no GPU, TypeError for what is no array.
+
+    >>> x = np.array([1.0, 2.0])
+    >>> copy = to_device(x, "cpu")  # to_device(x) copies it to the GPU
+    >>> device_of(copy), copy is x
+    ('cpu', False)
+    """
     if check_device_name(device) == "cpu":
         return to_host(array)
     ops_for(array)
@@ -156,6 +164,14 @@ def ahead(batches, device):
     """A generator of the same batches (sequences of arrays), each as a list of arrays on `device`.
 
     For a GPU the next batch is on its way while the caller uses this one, which is good until the next is asked for.
+    Raises ValueError for an unknown device, DeviceError where there is no GPU.
+
+    >>> batches = ((np.full(2, k), np.full(1, 10 * k)) for k in range(3))
+    >>> for images, targets in ahead(batches, "cpu"):
+    ...     print(images, targets)
+    [0 0] [0]
+    [1 1] [10]
+    [2 2] [20]
     """
     if check_device_name(device) == "cpu":
         return (list(batch) for batch in batches)
@@ -166,6 +182,11 @@ def to_host(array):
     """A copy of an array as a NumPy array. Of one on the GPU: waits for all that is being computed there.
 
     Raises IndexError for a label or a switch outside its range that a kernel has come across since the last wait.
+
+    >>> x = np.array([1.0, 2.0])
+    >>> copy = to_host(x)
+    >>> copy, copy is x
+    (array([1., 2.]), False)
     """
     return ops_for(array).to_host(array)
 
@@ -177,6 +198,11 @@ def use(name, conv=None):
     `conv` takes the convolution from one rung of its ladder (a key of `CONV_RUNGS`; see `kernels.cpu`), to compare
     them. It holds for the whole process, not only for this thread. Yields the op table; raises ValueError for an
     unknown name.
+
+    >>> x, w = np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3))
+    >>> with use("reference", conv="loops") as ops:
+    ...     print(ops.name, ops_for(x) is ops, ops.conv2d_forward(x, w, None, 1, 0, 1, 1))
+    reference, conv=loops True [[[[9.]]]]
     """
     global _current
     if name not in available():

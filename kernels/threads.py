@@ -117,5 +117,9 @@ def set_num_threads(n):
 
 
 def get_num_threads():
-    """How many threads compute in the compiled kernels."""
+    """How many threads compute in the compiled kernels; at first as many as the process may use cores.
+
+    >>> get_num_threads() >= 1
+    True
+    """
     return pool.size

@@ -33,6 +33,14 @@ def curves(history, path, x="epoch"):
         path: of the PNG
 
     Raises ValueError where there is nothing to draw.
+
+    >>> import pathlib, tempfile
+    >>> history = [{"epoch": 1, "train_loss": 1.2, "val_miou": 0.3}, {"epoch": 2, "train_loss": 0.7, "val_miou": 0.5}]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "curves.png")
+    ...     curves(history, path)
+    ...     path.exists()
+    True
     """
     from matplotlib.figure import Figure
 
@@ -118,6 +126,15 @@ def confusion(matrix, names, path):
         matrix: integers (classes, classes), truth by row, as ConfusionMatrix.matrix
         names: of the classes
         path: of the PNG
+
+    Raises ValueError for a matrix of another size than names.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "confusion.png")
+    ...     confusion(np.array([[90, 10], [5, 45]]), ["ground", "cell"], path)
+    ...     path.exists()
+    True
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure

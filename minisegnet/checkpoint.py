@@ -21,6 +21,8 @@ import numpy as np
 from .core import members
 from .files import atomic_write
 
+__all__ = ["Checkpoint", "CheckpointError", "Differences", "load", "restore", "save"]
+
 KEY, FORMAT = "minisegnet", "checkpoint 1"
 SHOWN = 12  # differences that an error lists before it only counts them
 OTHER = "use another checkpoint of the same training (best.safetensors, last.safetensors) or train again"
@@ -32,27 +34,63 @@ FIT = (
 
 
 class CheckpointError(ValueError):
-    """A file that is no whole checkpoint, or one that doesn't fit; the text names the file and says what to do."""
+    """A file that is no whole checkpoint, or one that doesn't fit; the text names the file and says what to do.
+
+    >>> from minisegnet import layers
+    >>> checkpoint = Checkpoint("net.safetensors", layers.Linear(2, 1).state_dict(), None, None, {}, {}, {})
+    >>> restore(checkpoint, layers.Linear(3, 1))
+    Traceback (most recent call last):
+        ...
+    minisegnet.checkpoint.CheckpointError: net.safetensors doesn't fit this net:
+      weight: (1, 2) in the file, (1, 3) in the net
+    build the net as the file's config says (load(path).config); to begin another training with the parts that fit,
+    use strict=False
+    """
 
 
 class Checkpoint(NamedTuple):
-    """What `load` found in a file."""
+    """What `load` found in a file.
+
+    Attributes
+        path: of the file
+        tensors: the net's parameters and buffers by dotted name, as net.state_dict() gives them
+        optimizer, schedule: dicts of "kind" and "state", its state_dict; None where none was saved
+        generators: states of the random generators in layers, by dotted name
+        state, config: as they were given to `save`
+
+    >>> from minisegnet import layers
+    >>> checkpoint = Checkpoint("net.safetensors", layers.Linear(2, 1).state_dict(), None, None, {}, {}, {"inputs": 2})
+    >>> {name: array.shape for name, array in checkpoint.tensors.items()}
+    {'weight': (1, 2), 'bias': (1,)}
+    """
 
     path: Path
-    tensors: dict  # the net's parameters and buffers by dotted name, as net.state_dict() gives them
-    optimizer: dict | None  # kind and state_dict; None where none was saved, as of the next
+    tensors: dict
+    optimizer: dict | None
     schedule: dict | None
-    generators: dict  # states of the random generators in layers, by dotted name
+    generators: dict
     state: dict
     config: dict
 
 
 class Differences(NamedTuple):
-    """Names of parameters and buffers that a file and a net don't have in common."""
+    """Names of parameters and buffers that a file and a net don't have in common; all empty where they fit.
 
-    missing: list  # in the net, not in the file
-    unexpected: list  # in the file, not in the net
-    reshaped: list  # in both, with different shapes
+    Attributes
+        missing: in the net, not in the file
+        unexpected: in the file, not in the net
+        reshaped: in both, with different shapes
+
+    >>> from minisegnet import layers
+    >>> old = layers.Sequential(body=layers.Linear(2, 2), head=layers.Linear(2, 3, bias=False))
+    >>> new = layers.Sequential(body=layers.Linear(2, 2), head=layers.Linear(2, 5))
+    >>> restore(Checkpoint("net.safetensors", old.state_dict(), None, None, {}, {}, {}), new, strict=False)
+    Differences(missing=['head.bias'], unexpected=[], reshaped=['head.weight'])
+    """
+
+    missing: list
+    unexpected: list
+    reshaped: list
 
 
 # ------------------------------------------------------------------ writing
@@ -141,6 +179,14 @@ def load(path):
     """Read a checkpoint and make sure that it is whole; nothing is changed by that. Returns a Checkpoint.
 
     Raises FileNotFoundError where there is none, and CheckpointError for anything that is not a whole checkpoint.
+
+    >>> import tempfile
+    >>> from minisegnet import layers
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Path(folder, "last.safetensors"), layers.Linear(2, 1, rng=0), state={"epoch": 3})
+    ...     checkpoint = load(Path(folder, "last.safetensors"))
+    >>> checkpoint.state, checkpoint.tensors["weight"].shape, checkpoint.optimizer
+    ({'epoch': 3}, (1, 2), None)
     """
     from safetensors import SafetensorError, safe_open
 
@@ -195,6 +241,13 @@ def restore(checkpoint, net, optimizer=None, schedule=None, strict=True):
     keeps its own for the rest; the returned Differences say which.
 
     Raises CheckpointError for what doesn't fit, with a list of it.
+
+    >>> from minisegnet import layers
+    >>> old, new = layers.Linear(2, 1, rng=0), layers.Linear(2, 1, rng=1)
+    >>> restore(Checkpoint("net.safetensors", old.state_dict(), None, None, {}, {}, {}), new)
+    Differences(missing=[], unexpected=[], reshaped=[])
+    >>> bool((new.weight.value == old.weight.value).all())
+    True
     """
     found = differences(checkpoint, net)
     if strict and any(found):

@@ -16,16 +16,29 @@ from .core import brief
 from .data.dataset import VOID, DataError
 from .losses.base import check_weights
 
+__all__ = ["RULES", "PixelCounts", "class_weights", "count_pixels"]
+
 RULES = ("none", "median-frequency", "sqrt-median-frequency", "enet")
 
 
 class PixelCounts(NamedTuple):
-    """The pixels of a data set, for each class int64 (classes,)."""
+    """How many pixels of each class there are in a data set; see `count_pixels`.
 
-    pixels: np.ndarray  # of the class
-    image_pixels: np.ndarray  # of all pictures that have at least one pixel of the class, void ones counted
-    images: np.ndarray  # how many pictures those are
-    void: int  # pixels of no class
+    Attributes
+        pixels: of each class, int64 (classes,)
+        image_pixels: of all pictures that have at least one pixel of the class, void ones counted, int64 (classes,)
+        images: how many pictures those are, int64 (classes,)
+        void: pixels of no class, an int
+
+    >>> counts = PixelCounts(np.array([60, 30]), np.array([100, 100]), np.array([2, 2]), void=10)
+    >>> counts.pixels / counts.pixels.sum()
+    array([0.66666667, 0.33333333])
+    """
+
+    pixels: np.ndarray
+    image_pixels: np.ndarray
+    images: np.ndarray
+    void: int
 
 
 def class_weights(rule, dataset):
@@ -76,6 +89,15 @@ def count_pixels(dataset):
     """The PixelCounts of all masks of a data set.
 
     Raises DataError, naming the file, for a label that is neither a class nor void.
+
+    >>> from minisegnet.data import Dataset
+    >>> class Two(Dataset):
+    ...     def __len__(self):
+    ...         return 2
+    ...     def mask(self, i):
+    ...         return np.array([[0, 1], [0, 255]]) if i == 0 else np.array([[0, 0]])
+    >>> count_pixels(Two("two", "train", classes=("ground", "cell")))
+    PixelCounts(pixels=array([4, 1]), image_pixels=array([6, 4]), images=array([2, 1]), void=1)
     """
     classes = len(dataset.classes)
     pixels, image_pixels, images = (np.zeros(classes, np.int64) for _ in range(3))

@@ -7,6 +7,8 @@ for whichever of three kinds of eyes sees the smallest difference together.
 
 import numpy as np
 
+__all__ = ["distinct_colours"]
+
 GROUND = (45, 45, 58)  # class 0, which is often the background
 OKABE_ITO = (
     (230, 159, 0),  # orange
@@ -46,6 +48,8 @@ MOST = 256
 
 def distinct_colours(count):
     """A table of `count` colours, uint8 (count, 3), at most 256; a longer table begins with the shorter ones.
+
+    Raises ValueError for more than 256 or fewer than 0.
 
     >>> distinct_colours(3).tolist()
     [[45, 45, 58], [230, 159, 0], [86, 180, 233]]

@@ -5,11 +5,26 @@ import numpy as np
 from .metrics import ConfusionMatrix
 from .trained import scores_of
 
+__all__ = ["evaluate"]
+
 
 def evaluate(net, loader, classes, criterion=None, progress=None):
     """(ConfusionMatrix, mean loss of the batches or NaN) of a net in inference mode over a loader's batches.
 
-    progress: what to wrap the loader in, such as tqdm. The net is left in inference mode.
+    Parameters
+        net: any Layer, on any device; it is left in inference mode
+        loader: a DataLoader, or what else gives batches with `images` and `targets`
+        classes: how many
+        criterion: a loss to measure too, or None
+        progress: what to wrap the loader in, such as tqdm
+
+    >>> from minisegnet import data, layers, losses
+    >>> dataset = [(np.array([[[0], [51]]], np.uint8), np.array([[0, 1]]))]  # one picture of two pixels
+    >>> net = layers.Conv2d(1, 2, 1)
+    >>> net.weight.value[:], net.bias.value[:] = 0, [1, 0]  # always class 0
+    >>> confusion, loss = evaluate(net, data.DataLoader(dataset, batch_size=1), 2, losses.CrossEntropyLoss())
+    >>> confusion.accuracy(), round(loss, 2)  # the mean of log(1 + e^-1) and 1 + log(1 + e^-1)
+    (0.5, 0.81)
     """
     net.eval()
     confusion, total, batches = ConfusionMatrix(classes), 0.0, 0

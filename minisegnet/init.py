@@ -27,6 +27,19 @@ from kernels import ShapeError
 
 from .core import as_rng, check_float, check_int, check_number
 
+__all__ = [
+    "bilinear",
+    "calculate_gain",
+    "constant",
+    "fans",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "normal",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+]
+
 # ------------------------------------------------------------------ plain distributions
 
 

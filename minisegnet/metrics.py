@@ -18,6 +18,8 @@ from kernels import ShapeError
 
 from .core import brief, check_int
 
+__all__ = ["ConfusionMatrix"]
+
 CHUNK = 8192  # pixels that are counted at a time: what is computed on the way then stays in the processor's cache
 
 

@@ -20,6 +20,8 @@ from kernels import ShapeError, ops_for, to_host
 
 from .core import Parameter, check_array, check_int, check_number
 
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "clip_grad_norm"]
+
 
 class Optimizer:
     """Base of all optimisers. A subclass names its `buffers` and defines `update`; everything else works by itself.

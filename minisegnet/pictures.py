@@ -16,7 +16,7 @@ from .colours import VOID_COLOUR
 from .data.dataset import VOID
 from .files import atomic_write
 
-__all__ = ["colourise", "confusion", "curves", "error_map", "overlay", "panel", "save_mask"]
+__all__ = ["colourise", "confusion", "curves", "error_map", "overlay", "panel", "save_mask", "save_picture"]
 
 RIGHT, WRONG = (255, 255, 255), (213, 0, 30)  # red on white stands out for all eyes; on black it would not
 WIDTH, TALLEST = 12.8, 16.0  # of a panel, in inches of 100 pixels: as wide as a slide
@@ -77,7 +77,14 @@ def save_mask(path, mask, colours):
 
 
 def save_picture(path, picture):
-    """Write an 8-bit picture (H, W, 3) as a PNG."""
+    """Write a picture, uint8 (H, W, 3), as a PNG, whole or not at all.
+
+    >>> import tempfile, pathlib, PIL.Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_picture(pathlib.Path(folder, "red.png"), np.full((1, 2, 3), [213, 0, 30], np.uint8))
+    ...     np.array(PIL.Image.open(pathlib.Path(folder, "red.png"))).tolist()
+    [[[213, 0, 30], [213, 0, 30]]]
+    """
     from PIL import Image
 
     write_png(path, Image.fromarray(picture))
@@ -105,6 +112,14 @@ def panel(rows, colours, names, path):
         path: of the PNG
 
     Raises ValueError for no rows, or pictures, masks and classes that don't belong together.
+
+    >>> import tempfile, pathlib
+    >>> image, truth, prediction = np.zeros((2, 2, 3), np.uint8), np.array([[0, 1], [0, 255]]), np.zeros((2, 2), int)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "panel.png")
+    ...     panel([(image, truth, prediction)], [(0, 0, 0), (230, 159, 0)], ["ground", "cell"], path)
+    ...     path.exists()
+    True
     """
     from matplotlib.figure import Figure
 

@@ -17,19 +17,47 @@ from kernels import ops_for
 from .files import atomic_write
 from .trained import scores_of
 
+__all__ = ["Prediction", "classify", "predict"]
+
 SMALLEST = 64  # pixels: shorter sides are padded to this; deep nets halve them five or six times
 OVERLAP = 64  # pixels that neighbouring tiles have in common, or a quarter of a small tile
 
 
 class Prediction(NamedTuple):
-    mask: np.ndarray  # (H, W) int64, the most likely class of each pixel
-    probabilities: np.ndarray  # (classes, H, W) float32
+    """What `predict` returns.
+
+    Attributes
+        mask: the most likely class of each pixel, int64 (H, W)
+        probabilities: of each class at each pixel, float32 (classes, H, W); over the classes they sum to 1
+
+    >>> p = np.array([[[0.9, 0.2]], [[0.1, 0.8]]], np.float32)
+    >>> Prediction(p.argmax(axis=0), p).mask
+    array([[0, 1]])
+    """
+
+    mask: np.ndarray
+    probabilities: np.ndarray
 
 
 def predict(trained, image, tile=512):
     """The Prediction for an 8-bit picture (H, W, channels), at its size. For a classifier, see `classify`.
 
-    tile: side of the largest piece that the net sees at once, in pixels, after resizing to the size it was trained on
+    Parameters
+        trained: a Trained net, see `load_trained`
+        image: uint8 (H, W, channels)
+        tile: side of the largest piece that the net sees at once, in pixels, after resizing to the size it was trained
+            on; at least 64
+
+    >>> from minisegnet import layers
+    >>> from minisegnet.trained import Recipe, Trained
+    >>> net = layers.Conv2d(1, 2, 1).eval()  # the score of class 1 is the pixel less 0.5
+    >>> net.weight.value, net.bias.value = np.array([[[[0]]], [[[1]]]], np.float32), np.array([0, -0.5], np.float32)
+    >>> recipe = Recipe("bright", "", {}, 1, ("dark", "bright"), [], "segmentation", 0, "none", (0.0,), (1.0,))
+    >>> image = np.array([[[0], [100]], [[200], [255]]], np.uint8)
+    >>> mask, probabilities = predict(Trained(net, recipe, Path("bright.safetensors"), {}), image)
+    >>> mask, probabilities.shape
+    (array([[0, 0],
+           [1, 1]]), (2, 2, 2))
     """
     recipe = trained.recipe
     H, W = image.shape[:2]
@@ -45,7 +73,20 @@ def predict(trained, image, tile=512):
 
 
 def classify(trained, image):
-    """The probability of each class for a whole picture, of a net trained on classified pictures."""
+    """The probability of each class for a whole picture, (classes,), of a net trained on classified pictures.
+
+    Parameters
+        trained: a Trained net, see `load_trained`
+        image: uint8 (H, W, channels)
+
+    >>> from minisegnet import layers
+    >>> from minisegnet.trained import Recipe, Trained
+    >>> net = layers.Sequential(layers.AdaptiveAvgPool2d(1), layers.Flatten(), layers.Linear(1, 2)).eval()
+    >>> net[2].weight.value, net[2].bias.value = np.array([[0], [0]], np.float32), np.log([1, 3]).astype(np.float32)
+    >>> recipe = Recipe("any", "", {}, 1, ("cat", "dog"), [], "classification", 0, "none", (0.0,), (1.0,))
+    >>> classify(Trained(net, recipe, Path("any.safetensors"), {}), np.zeros((4, 5, 1), np.uint8))
+    array([0.25, 0.75], dtype=float32)
+    """
     x = trained.recipe.transform()(shrink(image, trained.recipe.resize), None)[0][None]
     scores = scores_of(trained.net, x)
     return ops_for(scores).softmax_forward(scores, 1)[0]

@@ -18,6 +18,17 @@ import numpy as np
 from .core import check_int, check_number
 from .optim import Optimizer, check_names
 
+__all__ = [
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LinearLR",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "Schedule",
+    "StepLR",
+    "Warmup",
+]
+
 
 class Schedule:
     """Base of all schedules. A subclass keeps its numbers, calls this __init__ last, and defines `lr_at`.

@@ -8,18 +8,52 @@ from kernels import to_device
 
 from .core import Parameter, arrays_in, watch
 
+__all__ = ["Summary", "SummaryRow"]
+
 
 class SummaryRow(NamedTuple):
-    name: str  # dotted name in the net
-    label: str  # the layer and its configuration
+    """What one layer makes, costs and keeps.
+
+    Attributes
+        name: dotted name in the net
+        label: the layer and its configuration
+        output_shape: of its y
+        parameters: how many numbers its own ones have; a shared parameter counts where it comes first
+        multiply_adds: of its forward pass
+        saved_bytes: memory of what forward keeps for backward; an array that two layers keep counts once
+
+    >>> from minisegnet import layers
+    >>> layers.Linear(128, 256).summary((4, 128)).rows  # 256*128 + 256, 4*256*128, 4*128 numbers of 4 bytes
+    [SummaryRow(name='', label='Linear(128, 256)', output_shape=(4, 256), parameters=33024, multiply_adds=131072,
+    saved_bytes=2048)]
+    """
+
+    name: str
+    label: str
     output_shape: tuple
-    parameters: int  # own ones; a shared parameter counts where it comes first
+    parameters: int
     multiply_adds: int
-    saved_bytes: int  # memory of what forward keeps for backward; an array that two layers keep counts once
+    saved_bytes: int
 
 
 class Summary(NamedTuple):
-    """The rows of the table, in the order in which layers finished their forward pass; print it to see it."""
+    """What `Layer.summary` returns; print it to see the table.
+
+    Attributes
+        input_shape: of x
+        rows: a SummaryRow for each layer, in the order in which they finished their forward pass
+        parameters, multiply_adds, saved_bytes: the sums over all rows
+
+    >>> from minisegnet import layers
+    >>> net = layers.Sequential(hidden=layers.Linear(128, 256), relu=layers.ReLU())
+    >>> print(net.summary((4, 128)))
+    layer                     output shape  parameters  multiply-adds  kept for backward
+    ------------------------------------------------------------------------------------
+    hidden  Linear(128, 256)  4x256             33,024        131,072            2.0 KiB
+    relu    ReLU()            4x256                  0              0            4.0 KiB
+    ------------------------------------------------------------------------------------
+    total   x 4x128                             33,024        131,072            6.0 KiB
+    """
 
     input_shape: tuple
     rows: list

@@ -12,23 +12,43 @@ from kernels import check_device_name, to_device, to_host
 from . import checkpoint, models
 from .core import Layer
 
+__all__ = ["Recipe", "Trained", "load_trained"]
+
 
 @dataclass
 class Recipe:
-    """From a picture to what the net takes, and from its scores to classes."""
+    """From a picture to what the net takes, and from its scores to classes.
 
-    name: str  # of the data set
+    Attributes
+        name: of the data set that the net was trained on
+        model, model_settings: what `models.build` makes the net of
+        channels: of the pictures, 1 or 3
+        classes, colours: a name and (red, green, blue) for each class
+        kind: "segmentation" or "classification"
+        resize: longest side of the pictures in the training, in pixels; 0 where they were as they are
+        normalise, mean, std: by what pictures are normalised: "dataset", with these numbers for each channel, or
+            "image" or "none"
+        class_weights: in the loss; empty where all classes count the same
+
+    >>> classes, colours = ("ground", "cell"), [[0, 0, 0], [255, 255, 255]]
+    >>> numbers = {"normalise": "dataset", "mean": (0.5,), "std": (0.2,)}
+    >>> recipe = Recipe("cells", "unet", {"width": 8}, 1, classes, colours, "segmentation", resize=64, **numbers)
+    >>> recipe.transform()
+    Compose([ToArray(), Normalize((0.5,), (0.2,))])
+    """
+
+    name: str
     model: str
     model_settings: dict
     channels: int
     classes: tuple
-    colours: list  # (classes, 3)
-    kind: str  # "segmentation" or "classification"
+    colours: list
+    kind: str
     resize: int
     normalise: str
     mean: tuple
     std: tuple
-    class_weights: tuple = ()  # in the loss; empty where all classes count the same
+    class_weights: tuple = ()
 
     @classmethod
     def of(cls, config, dataset, mean, std):
@@ -89,10 +109,25 @@ def scores_of(net, images):
 
 
 class Trained(NamedTuple):
-    net: Layer  # in inference mode
+    """A net with what its checkpoint says of it; see `load_trained`.
+
+    Attributes
+        net: in inference mode
+        recipe: what it takes and what its scores mean, a Recipe
+        path: of the checkpoint
+        config: that of the run that trained it, a dict
+
+    >>> from minisegnet import layers
+    >>> recipe = Recipe("faces", "tiny", {}, 1, ("no", "yes"), [], "classification", 0, "none", (0.0,), (1.0,))
+    >>> trained = Trained(layers.Linear(2, 2).eval(), recipe, Path("runs/faces/best.safetensors"), {})
+    >>> trained.net.training, trained.recipe.classes
+    (False, ('no', 'yes'))
+    """
+
+    net: Layer
     recipe: Recipe
     path: Path
-    config: dict  # of the run that trained it
+    config: dict
 
 
 def checkpoint_of(path):
@@ -114,6 +149,18 @@ def load_trained(path, device="cpu"):
 
     Raises FileNotFoundError if there is none, CheckpointError for a file that is none or is damaged, DeviceError where
     there is no such device.
+
+    >>> import tempfile
+    >>> classes, colours = ("ground", "cell"), [[0, 0, 0], [255, 255, 255]]
+    >>> settings = {"width": 2, "depth": 1}
+    >>> recipe = Recipe("cells", "unet", settings, 1, classes, colours, "segmentation", 0, "image", (0.0,), (1.0,))
+    >>> net = models.build("unet", in_channels=1, classes=2, rng=0, **settings)
+    >>> with tempfile.TemporaryDirectory() as folder:  # as a run leaves one behind
+    ...     config = {"recipe": recipe.as_dict(), "config": {}}
+    ...     checkpoint.save(Path(folder, "best.safetensors"), net, config=config)
+    ...     trained = load_trained(folder)
+    >>> trained.recipe.model, trained.recipe.model_settings, trained.net.training
+    ('unet', {'width': 2, 'depth': 1}, False)
     """
     check_device_name(device)
     path = checkpoint_of(path)

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from .dataset import VOID, DataError, Dataset, check_sizes
 
+__all__ = ["Part", "Report", "check"]
+
 DARK = 16  # of 255
 ALIKE = 3  # findings of one kind that are printed before the others are only counted
 FEW, RARE = 100, 1e-3  # pixels of a class, and their share, below which it may be there by mistake
@@ -21,13 +23,25 @@ FEW, RARE = 100, 1e-3  # pixels of a class, and their share, below which it may 
 
 @dataclass
 class Part:
-    """What was found in one split."""
+    """What was found in one split.
+
+    Attributes
+        dataset: the split, a Dataset
+        counts: its PixelCounts
+        sizes: {(width, height): pictures}, a Counter
+        stored: {how pixels are stored, such as "RGB": pictures}, a Counter
+        first_files: {class: the first file that it occurs in}
+
+    >>> part = check("shapes:size=16,count=4", split="train", progress=False).parts["train"]
+    >>> part.sizes, part.counts.pixels.sum() + part.counts.void
+    (Counter({(16, 16): 4}), np.int64(1024))
+    """
 
     dataset: Dataset
-    counts: object  # PixelCounts
-    sizes: Counter  # (width, height): pictures
-    stored: Counter  # how pixels are stored: pictures
-    first_files: dict  # class: the first file that it occurs in
+    counts: object
+    sizes: Counter
+    stored: Counter
+    first_files: dict
 
     def weights(self):
         """{rule: class weights} by every rule; {} without any labelled pixel."""
@@ -40,10 +54,23 @@ class Part:
 class Report:
     """What `check` found. True if there are no problems; print it to read it.
 
-    problems, warnings    lists of (file, text)
-    parts                 {split: Part}, with the counts of each
-    pixels, images        of each class, in the first split: its pixels, and the pictures it occurs in
-    weights               {rule: class weights} from the first split
+    Attributes
+        problems, warnings: lists of (file, text)
+        parts: {split: Part}, with the counts of each
+        pixels, images: of each class, in the first split: its pixels, and the pictures it occurs in
+        weights: {rule: class weights} from the first split
+        notes: what was decided or noticed while opening, in plain words
+        sheet: the file of the contact sheet, if one was asked for
+
+    >>> report = Report("folder:photos")
+    >>> report.problem("photos/masks/1.png", "label 7 at 3 pixels, expected 0..1 or 255 (void)")
+    >>> print(report)
+    folder:photos
+    <BLANKLINE>
+    1 problem:
+      photos/masks/1.png: label 7 at 3 pixels, expected 0..1 or 255 (void)
+    >>> bool(report)
+    False
     """
 
     name: str

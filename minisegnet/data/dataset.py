@@ -38,7 +38,22 @@ class Dataset:
     notes     what was decided or noticed while opening, in plain words
     problems  (file, text) of what is wrong with files or lists; `data.open` raises an error if there is any
 
-    Subclasses say how long they are, and implement `image` and `mask`.
+    Subclasses say how long they are, and implement `image` and `mask`. Raises ValueError for channels or colours that
+    don't fit, IndexError for a sample that there is not, DataError for a mask of another size than its picture.
+
+    >>> class Halves(Dataset):
+    ...     def __len__(self):
+    ...         return 3
+    ...     def image(self, i):
+    ...         return np.full((2, 4, 1), 100 * i, np.uint8)
+    ...     def mask(self, i):
+    ...         return np.tile([0, 0, 1, 1], (2, 1))
+    >>> dataset = Halves("halves", "train", classes=("left", "right"), channels=1)
+    >>> dataset, dataset.names[2]
+    (<halves train: 3 pictures, 2 classes, grey>, 'halves train 2')
+    >>> image, mask = dataset[2]
+    >>> image.shape, int(image.max()), mask.tolist()
+    ((2, 4, 1), 200, [[0, 0, 1, 1], [0, 0, 1, 1]])
     """
 
     kind = "segmentation"

@@ -14,11 +14,24 @@ from .transforms.base import check_image, check_mask
 
 
 class Batch(NamedTuple):
-    """What a step of training needs."""
+    """What a step of training needs; a DataLoader gives them.
 
-    images: np.ndarray  # float32 (N, C, H, W)
-    targets: np.ndarray | None  # int64 (N, H, W), or (N,) for labels of whole pictures; None where there are none
-    indices: tuple  # which samples of the data set
+    Attributes
+        images: float32 (N, C, H, W)
+        targets: class indices, int64 (N, H, W), or (N,) for labels of whole pictures; None where there are none
+        indices: which samples of the data set, a tuple
+
+    >>> from minisegnet.data import DataLoader
+    >>> dataset = [(np.full((2, 2, 1), 255, np.uint8), np.array([[0, 1], [0, 1]])) for _ in range(3)]
+    >>> for images, targets, indices in DataLoader(dataset, batch_size=2):
+    ...     print(images.shape, targets.shape, indices)
+    (2, 1, 2, 2) (2, 2, 2) (0, 1)
+    (1, 1, 2, 2) (1, 2, 2) (2,)
+    """
+
+    images: np.ndarray
+    targets: np.ndarray | None
+    indices: tuple
 
 
 class Source(NamedTuple):

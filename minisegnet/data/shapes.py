@@ -15,6 +15,8 @@ import numpy as np
 from ..core import check_int
 from .dataset import Dataset
 
+__all__ = ["CLASSES", "COLOURS", "SPLITS", "Shapes", "draw", "draw_one", "texture"]
+
 CLASSES = ("ground", "disc", "square", "triangle")
 COLOURS = np.array([[60, 60, 70], [230, 120, 60], [70, 160, 220], [240, 210, 80]], np.uint8)  # to show masks with
 
@@ -38,7 +40,12 @@ def draw(count, size=48, rng=None):
 
 
 def draw_one(size, rng):
-    """One picture (3, H, W) and its mask (H, W); size is H = W, or (H, W)."""
+    """One picture (3, H, W) in float32, 0..1, and its mask (H, W) in int64, 0..3; size is H = W, or (H, W).
+
+    >>> image, mask = draw_one((24, 32), np.random.default_rng(0))
+    >>> image.shape, mask.shape
+    ((3, 24, 32), (24, 32))
+    """
     size = sides(size)
     image, mask = texture(0, size, rng), np.zeros(size, np.int64)
     for _ in range(rng.integers(2, 5)):
@@ -65,7 +72,18 @@ def pixel_grid(size):
 
 
 def texture(kind, size, rng):
-    """A texture (3, H, W): a random colour made lighter and darker by the class's pattern at a random angle."""
+    """A texture (3, H, W): a random colour made lighter and darker by the class's pattern at a random angle.
+
+        wave = sin(u) sin(v), for discs sin(u):  u and v run along and across the angle, `period` pixels a wave
+        texture = colour * (1 + contrast * wave)
+
+    kind is an index into CLASSES, which decides the pattern and its period; colour, angle, phases and contrast are
+    random. Values are float64, between 0.1 and 1.1.
+
+    >>> stripes = texture(CLASSES.index("disc"), 32, np.random.default_rng(0))
+    >>> stripes.shape, bool(0.1 < stripes.min() < stripes.max() < 1.1)
+    ((3, 32, 32), True)
+    """
     y, x = pixel_grid(size)
     angle, (phase_u, phase_v) = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2)
     period = {"ground": 24, "disc": 5, "square": 6, "triangle": 100}[CLASSES[kind]] * rng.uniform(0.8, 1.25)

@@ -23,7 +23,13 @@ GUARD = 'a script that uses workers needs `if __name__ == "__main__":` around wh
 
 
 class WorkerError(RuntimeError):
-    """A worker process died; the text says which one and, if known, what killed it."""
+    """A worker process died; the text says which one and, if known, what killed it.
+
+    >>> raise WorkerError("data worker 1 (process 4711) was killed by signal 15 (SIGTERM)")
+    Traceback (most recent call last):
+        ...
+    minisegnet.data.workers.WorkerError: data worker 1 (process 4711) was killed by signal 15 (SIGTERM)
+    """
 
 
 # ------------------------------------------------------------------ a thread

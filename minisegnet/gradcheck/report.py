@@ -12,8 +12,26 @@ HEAD = ("", "tensor", "shape", "checked", "kinks", "max abs", "max rel", "worst 
 class TensorRow:
     """One tensor's comparison.
 
-    Errors: abs = |analytic - numeric|; rel = abs / max(|analytic|, |numeric|, atol/rtol), so that noise on a gradient
-    that is truly zero does not look like an error of 100 %. worst is the entry (or direction) of the largest rel.
+        abs = |analytic - numeric|        rel = abs / max(|analytic|, |numeric|, atol/rtol)
+
+    so that noise on a gradient that is truly zero does not look like an error of 100 %.
+
+    Attributes
+        name, shape: of the tensor; atol, rtol: the tolerances
+        checked, failed: how many entries and directions were compared, and how many of them disagree
+        max_abs, max_rel: the largest errors
+        worst: the entry of the largest rel, an index or the name of a direction; analytic, numeric: its two numbers
+        compared: all of them, a list of (index or name of a direction, analytic, numeric)
+        not_differentiable: indices and names of directions where there is no slope
+        lost: the same, where rounding errors hide the slope
+        problem: what else is wrong with the gradient: its type, its shape, NaN; "" for nothing
+        ok: whether nothing failed and there is no problem
+
+    >>> row = TensorRow("weight", (1, 2), atol=1e-5, rtol=1e-3)
+    >>> row.compare((0, 0), 2.0, 2.0)
+    >>> row.compare((0, 1), 3.0, 4.0)
+    >>> row.ok, row.failed, row.max_abs, row.max_rel, row.worst
+    (False, 1, 1.0, 0.25, (0, 1))
     """
 
     name: str
@@ -24,13 +42,13 @@ class TensorRow:
     failed: int = 0
     max_abs: float = 0.0
     max_rel: float = 0.0
-    worst: object = None  # an index, or the name of a direction
+    worst: object = None
     analytic: float = math.nan
     numeric: float = math.nan
-    not_differentiable: list = field(default_factory=list)  # indices and names of directions
-    lost: list = field(default_factory=list)  # the same, where rounding errors hide the slope
-    compared: list = field(default_factory=list)  # (index or name of direction, analytic, numeric)
-    problem: str = ""  # what else is wrong with the gradient: its type, its shape, NaN
+    not_differentiable: list = field(default_factory=list)
+    lost: list = field(default_factory=list)
+    compared: list = field(default_factory=list)
+    problem: str = ""
 
     def agree(self, analytic, numeric):
         """Whether two numbers are equal within the tolerances; never so for NaN."""
@@ -66,13 +84,34 @@ class TensorRow:
 
 @dataclass
 class Contract:
-    """A promise, whether it was kept, and what happened if not."""
+    """A promise, whether it was kept, and what happened if not.
+
+    Attributes
+        name: what is promised
+        kept: whether it was
+        text: what happened, if it was not
+        is_consequence: it is broken whenever a gradient is wrong, and so is no diagnosis of its own
+        stops: where it is broken, finite differences mean nothing
+
+    >>> import numpy as np
+    >>> from minisegnet.gradcheck import gradcheck
+    >>> from minisegnet.layers import ReLU
+    >>> class Careless(ReLU):
+    ...     def backward(self, dy, saved):
+    ...         dy[saved.y <= 0] = 0  # dy belongs to the caller
+    ...         return dy
+    >>> report = gradcheck(Careless(), np.array([[-1.0, 2.0]]))
+    >>> for contract in report.contracts:
+    ...     if not contract.kept:
+    ...         print(f"{contract.name}: {contract.text}")
+    backward modifies nothing: backward modified dy in place; work on a copy: somebody else still needs it
+    """
 
     name: str
     kept: bool
     text: str
-    is_consequence: bool = False  # broken whenever a gradient is wrong: no diagnosis of its own
-    stops: bool = False  # where it is broken, finite differences mean nothing
+    is_consequence: bool = False
+    stops: bool = False
 
 
 @dataclass
@@ -85,6 +124,19 @@ class GradcheckReport:
         contracts: a list of Contract
         diagnosis: sentences that name the mistake that a wrong gradient fits
         guilty: for a failing net, (dotted name, report) of the layers inside that fail by themselves
+
+    >>> import numpy as np
+    >>> from minisegnet.gradcheck import gradcheck
+    >>> from minisegnet.layers import Linear, Sequential
+    >>> class Forgetful(Linear):
+    ...     def backward(self, dy, saved):
+    ...         dx = super().backward(dy, saved)
+    ...         self.bias.zero_grad()
+    ...         return dx
+    >>> net = Sequential(first=Linear(2, 3, rng=0), second=Forgetful(3, 1, rng=1))
+    >>> report = gradcheck(net, np.ones((2, 2)))
+    >>> bool(report), [row.name for row in report.rows if not row.ok], [name for name, _ in report.guilty]
+    (False, ['second.bias'], ['second'])
     """
 
     label: str

@@ -30,8 +30,7 @@ sum of 2 terms: 4
 recorded: 4, the same up to rounding
 """
 
-from .explanation import Explanation, Factor, Group, Sum, Term, at, explains, grid, group, number
-from .links import Links, links
+from .explanation import Explanation, Factor, Group, Sum, Term, at, explains, group, number
 from .record import record
 from .stops import Node, Stop
 from .store import TraceError, load
@@ -41,7 +40,6 @@ __all__ = [
     "Explanation",
     "Factor",
     "Group",
-    "Links",
     "Node",
     "Stop",
     "Sum",
@@ -50,9 +48,7 @@ __all__ = [
     "TraceError",
     "at",
     "explains",
-    "grid",
     "group",
-    "links",
     "load",
     "number",
     "record",

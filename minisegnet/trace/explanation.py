@@ -22,7 +22,38 @@ EXPLAINERS = {}  # (kind, of) -> function(stop, index) -> Sum; of "dx.*" gets th
 
 
 def explains(*kinds, of):
-    """Register the function below it for these kinds of stops and this array."""
+    """Register the function below it for these kinds of stops and this array; then `Trace.explain` finds it.
+
+    Parameters
+        kinds: classes of layers; one that is not minisegnet's is called by module and class, "my_layers.Double"
+        of: "y", "dx", "dweight", ...; "dx.*" for all branches of a join, and the function is called with
+            (stop, branch, index)
+
+    >>> from minisegnet import layers, trace
+    >>> class Double(layers.Identity):
+    ...     def forward(self, x):
+    ...         return 2 * x, None
+    ...     def backward(self, dy, saved):
+    ...         return 2 * dy
+    >>> kind = f"{Double.__module__}.Double"
+    >>> @explains(kind, of="y")
+    ... def doubled(stop, index):
+    ...     return Sum("y = 2 * x", f"y{[*index]} = 2 * x{[*index]}", [group(number("2", 2), at(stop, "x", *index))])
+    >>> t = trace.record(Double(), np.array([10.0, 20.0]), dy=np.ones(2))
+    >>> print(t.explain("Double", 1))
+    Double, Double(): y[1]
+    <BLANKLINE>
+      y = 2 * x
+      y[1] = 2 * x[1]
+      = 2 * 20 = 40
+    <BLANKLINE>
+        2   x         product  sum
+        +2  [1]  +20  +40      40
+    <BLANKLINE>
+    sum of 1 term: 40
+    recorded: 40, the same up to rounding
+    >>> del EXPLAINERS[kind, "y"]  # an example leaves nothing behind
+    """
 
     def register(function):
         EXPLAINERS.update({(kind, of): function for kind in kinds})
@@ -35,17 +66,38 @@ def explains(*kinds, of):
 
 
 class Factor(NamedTuple):
-    """One factor of each term, as columns."""
+    """One factor of each term of a group, as columns.
 
-    array: str  # the recorded array, or what else the number is: "1/D"
-    index: np.ndarray | None  # (terms, axes); None for a number that belongs to no element
-    value: np.ndarray  # (terms,) in float64
+    Attributes
+        array: the recorded array, or what else the number is: "1/D"
+        index: which elements of it, (terms, axes); None for a number that belongs to no element
+        value: their values, (terms,) in float64
+
+    >>> from minisegnet import layers, trace
+    >>> t = trace.record(layers.ReLU(), np.array([-1.0, 2.0]), dy=np.array([5.0, 6.0]))
+    >>> dy, gate = t.explain("ReLU", 1, of="dx").groups[0].factors
+    >>> dy
+    Factor(array='dy', index=array([[1]]), value=array([6.]))
+    """
+
+    array: str
+    index: np.ndarray | None
+    value: np.ndarray
 
 
 class Group(NamedTuple):
-    """Terms of one kind: term t is the product of value[t] of each factor."""
+    """Terms of one kind: term t is the product of value[t] of each factor.
 
-    name: str  # "" where all terms are of one kind
+    Attributes
+        name: "" where all terms are of one kind
+        factors: a tuple of Factor
+        products: the terms, (terms,) in float64
+
+    >>> Group("", (number("x", [1, 2]), number("w", [10, 20]))).products
+    array([10., 40.])
+    """
+
+    name: str
     factors: tuple
 
     @property
@@ -57,16 +109,35 @@ class Group(NamedTuple):
 
 
 class Term(NamedTuple):
-    """One term by itself."""
+    """One term by itself, as `Explanation.terms` gives it.
+
+    Attributes
+        group: the name of its group
+        factors: a tuple of (array, index, value)
+        product: of the values of the factors
+        running: the sum of all terms up to this one
+
+    >>> from minisegnet import layers, trace
+    >>> t = trace.record(layers.ReLU(), np.array([-1.0, 2.0]), dy=np.array([5.0, 6.0]))
+    >>> list(t.explain("ReLU", 1, of="dx").terms)
+    [Term(group='', factors=(('dy', (1,), 6.0), ('gate', None, 1.0)), product=6.0, running=6.0)]
+    """
 
     group: str
-    factors: tuple  # of (array, index, value)
+    factors: tuple
     product: float
-    running: float  # the sum of all terms up to this one
+    running: float
 
 
 def at(stop, array, *index):
-    """A factor: elements of an array of the stop. Each index is a number, or an array with one for each term."""
+    """A factor: elements of an array of the stop. Each index is a number, or an array with one for each term.
+
+    >>> from minisegnet import layers, trace
+    >>> t = trace.record(layers.ReLU(), np.array([[1.0, 2.0, 3.0]]), dy=np.ones((1, 3)))
+    >>> at(t["ReLU"], "x", 0, np.array([0, 2]))  # x[0, 0] and x[0, 2]
+    Factor(array='x', index=array([[0, 0],
+           [0, 2]]), value=array([1., 3.]))
+    """
     return number(array, stop[array][tuple(index)], *index)
 
 
@@ -82,7 +153,11 @@ def number(name, values, *index):
 
 
 def group(*factors, name=""):
-    """Terms from factors; one that has a single value has it for all terms."""
+    """Terms from factors, as a `Group`; a factor that has a single value has it for all terms.
+
+    >>> group(number("x", [1, 2, 3]), number("1/4", 0.25)).products
+    array([0.25, 0.5 , 0.75])
+    """
     lengths = {len(factor.value) for factor in factors} - {1}
     count = lengths.pop() if lengths else 1
 
@@ -106,14 +181,27 @@ def grid(*sizes):
 
 
 class Sum(NamedTuple):
-    """What an explainer finds."""
+    """What an explainer returns; see `explains`.
 
-    symbols: str  # the formula, with letters
-    picked: str  # the same with the picked indices
-    groups: list  # of Group
-    note: str = ""  # what the numbers alone don't say: which gate, which switch
-    facts: dict | None = None  # further numbers that belong to the element, by name
-    seen: Group | None = None  # elements that were looked at and have no part in the sum: the losers of a maximum
+    Attributes
+        symbols: the formula, with letters
+        picked: the same with the picked indices
+        groups: a list of Group, whose terms add up to the number
+        note: what the numbers alone don't say: which gate, which switch
+        facts: further numbers that belong to the element, by name
+        seen: a Group of elements that were looked at and have no part in the sum: the losers of a maximum
+
+    >>> found = Sum("y = 2 * x", "y[1] = 2 * x[1]", [group(number("2", 2), number("x", 20.0, 1))])
+    >>> found.groups[0].products
+    array([40.])
+    """
+
+    symbols: str
+    picked: str
+    groups: list
+    note: str = ""
+    facts: dict | None = None
+    seen: Group | None = None
 
 
 # ------------------------------------------------------------------ the whole
@@ -129,6 +217,15 @@ class Explanation:
         symbols, picked: the formula with letters, and with the picked indices
         groups: the terms, as columns, in groups of one kind
         note, facts, seen: see `Sum`
+        products, terms: all terms as an array (terms,) in float64, and one by one as `Term`s
+        total: their sum; agrees: whether it is the recorded number, up to rounding
+
+    >>> from minisegnet import layers, trace
+    >>> net = layers.Linear(2, 1).astype(np.float64)
+    >>> net.weight.value, net.bias.value = np.array([[2.0, 3.0]]), np.array([1.0])
+    >>> y = trace.record(net, np.array([[10.0, 20.0]]), dy=np.ones((1, 1))).explain("Linear", (0, 0))
+    >>> y.symbols, y.products, y.total, y.agrees
+    ('y[n,o] = Σ_i x[n,i] * weight[o,i] + bias[o]', array([20., 60.,  1.]), 81.0, True)
     """
 
     stop: object

@@ -24,6 +24,17 @@ class Stop:
         saved: the fields of the saved record that are no arrays, such as x_shape
         params, buffers: which of the arrays are the layer's parameters and buffers
         branches: names of a fork's or a join's branches, in order
+
+    An array is looked up by its name, stop["dweight"]; x, y, dy and dx are attributes too. KeyError for one that it
+    hasn't got.
+
+    >>> from minisegnet import layers, trace
+    >>> t = trace.record(layers.ReLU(), np.array([-1.0, 2.0]), dy=np.array([5.0, 6.0]))
+    >>> stop = t.stops[0]
+    >>> stop, stop.kind, list(stop.arrays)
+    (Stop('ReLU', ReLU()), 'ReLU', ['x', 'y', 'dy', 'dx', 'saved.y'])
+    >>> stop["dx"], stop.dx is stop["dx"]
+    (array([0., 6.]), True)
     """
 
     name: str
@@ -81,6 +92,15 @@ class Node:
         label: name and configuration in one line
         children: the nodes inside, in the order in which they were run
         first, last: its stops are trace.stops[first:last + 1]
+
+    >>> from minisegnet import layers, trace
+    >>> net = layers.Sequential(layers.Tanh(), skip=layers.Sum(layers.Identity(), layers.ReLU()))
+    >>> t = trace.record(net, np.ones(2), dy=np.ones(2))
+    >>> [node.name for node in t.tree.walk()]
+    ['', '0', 'skip', 'skip.0', 'skip.1']
+    >>> skip = t.nodes["skip"]
+    >>> t.stops[skip.first : skip.last + 1]
+    [Stop('skip (fork)', Sum), Stop('skip.0', Identity()), Stop('skip.1', ReLU()), Stop('skip (sum)', Sum)]
     """
 
     name: str

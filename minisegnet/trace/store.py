@@ -19,7 +19,18 @@ KEY, FORMAT = "minisegnet", "trace 1"
 
 
 class TraceError(ValueError):
-    """A file that is no whole trace; the text names the file and says what to do."""
+    """A file that is no whole trace; the text names the file and says what to do.
+
+    >>> import contextlib, tempfile
+    >>> from minisegnet import checkpoint, layers
+    >>> with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    ...     checkpoint.save("net.safetensors", layers.ReLU())
+    ...     load("net.safetensors")
+    Traceback (most recent call last):
+        ...
+    minisegnet.trace.store.TraceError: net.safetensors is a safetensors file, but not one with a 'trace 1';
+    give one that Trace.save wrote
+    """
 
 
 def save(trace, path):
@@ -57,6 +68,14 @@ def load(path):
     """Read a trace that `Trace.save` wrote: it can be looked at and asked as before, without the net.
 
     Raises FileNotFoundError where there is none, TraceError for a file that is no whole trace.
+
+    >>> import tempfile
+    >>> from minisegnet import layers, trace
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trace.record(layers.ReLU(), np.array([-1.0, 2.0]), dy=np.ones(2)).save(Path(folder, "pass.safetensors"))
+    ...     found = load(Path(folder, "pass.safetensors"))
+    >>> found["ReLU"].dx, found.explain("ReLU", 1, of="dx").agrees
+    (array([0., 1.]), True)
     """
     from safetensors import SafetensorError, safe_open
 

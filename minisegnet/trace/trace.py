@@ -21,6 +21,23 @@ class Trace:
         tree: Node of the whole net: how combinators hold layers
         stops: list of Stop, in the order of the forward pass; backward goes through them in reverse
         losses: the Stop "loss" and those of the losses inside it ("loss.0"); empty where the pass began with dy
+        names, nodes: of all stops; {name: Node} of all layers and combinators
+        timeline: what happens, in the order in which it happens: [("F1", stop), ..., ("loss", stop), ..., ("B1", stop)]
+
+    A stop is looked up by its name, trace["down.0"]; KeyError, which lists similar names, if there is none.
+
+    >>> from minisegnet import layers, trace
+    >>> net = layers.Sequential(first=layers.ReLU(), second=layers.Identity())
+    >>> t = trace.record(net, np.array([[3.0, 4.0]]), dy=np.array([[6.0, 8.0]]))
+    >>> print(t)
+       stop              y    |y|  dx   |dx|
+    ----------------------------------------
+    1  first   ReLU      1x2  5    1x2  10
+    2  second  Identity  1x2  5    1x2  10
+    <BLANKLINE>
+    forward: F1 to F2, backward: B2 to B1
+    >>> t["first"].dx
+    array([[6., 8.]])
     """
 
     tree: Node

@@ -7,14 +7,15 @@ A run lives in a folder: its configuration, the metrics of each epoch, pictures,
 """
 
 from .config import Config
+from .trouble import Interrupted, TrainingError
 
-__all__ = ["Config", "train"]
+__all__ = ["Config", "Interrupted", "Result", "TrainingError", "train"]
 
 
 def __getattr__(name):
-    """`train` loads all that a run needs, which the command line's `--help` can do without."""
-    if name != "train":
+    """The trainer loads all that a run needs, which the command line's `--help` can do without."""
+    if name not in ("Result", "train"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .trainer import train
+    from . import trainer
 
-    return train
+    return getattr(trainer, name)

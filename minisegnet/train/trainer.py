@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import kernels
@@ -30,10 +31,22 @@ STATE = ("epoch", "batch", "step", "loss_sum", "seconds", "lr", "history", "best
 
 
 class Result(NamedTuple):
-    folder: object  # pathlib.Path
+    """What `train` returns.
+
+    Attributes
+        folder: of the run, a pathlib.Path
+        best_miou, best_epoch: the highest mean IoU on the validation data, 0 to 1, and the epoch of it, from 1
+        history: the rows of metrics.csv, a dict for each epoch: "epoch", "lr", "train_loss", "val_miou", ...
+
+    >>> result = Result(Path("runs/a"), 0.5, 1, [{"epoch": 1, "train_loss": 0.9, "val_miou": 0.5}])
+    >>> [row["val_miou"] for row in result.history]
+    [0.5]
+    """
+
+    folder: Path
     best_miou: float
     best_epoch: int
-    history: list  # a dict for each epoch
+    history: list
 
 
 def train(config, out, resume=False, overwrite=False, quiet=False):
@@ -47,6 +60,16 @@ def train(config, out, resume=False, overwrite=False, quiet=False):
     saved; a second one aborts), TrainingError for a loss or weights that are NaN or infinite and for a data worker that
     died, MemoryError with the array and the layer, and whatever is wrong with the data or the configuration, before
     anything is written.
+
+    >>> import tempfile
+    >>> tiny = {"width": 2, "depth": 1}
+    >>> config = Config(data="shapes:size=16,count=5", model="unet", model_settings=tiny, epochs=2, panels_every=0)
+    >>> with tempfile.TemporaryDirectory() as folder, kernels.use("reference"):
+    ...     result = train(config, out=f"{folder}/first", quiet=True)
+    ...     (result.folder / "report.html").exists(), (result.folder / "best.safetensors").exists()
+    (True, True)
+    >>> [(row["epoch"], row["step"]) for row in result.history]
+    [(1, 1), (2, 2)]
     """
     folder = RunFolder(out)
     if resume:

@@ -11,13 +11,31 @@ from ..core import Layer
 
 
 class TrainingError(RuntimeError):
-    """A run that can't go on, though nothing is wrong with the program: a message is enough."""
+    """A run that can't go on, though nothing is wrong with the program: a message is enough.
+
+    >>> import kernels, tempfile
+    >>> from minisegnet.train import Config, train
+    >>> tiny = {"width": 2, "depth": 1}
+    >>> config = Config(data="shapes:size=16,count=8", model="unet", model_settings=tiny, optimizer="sgd", lr=1e30)
+    >>> with tempfile.TemporaryDirectory() as folder, kernels.use("reference"), np.errstate(all="ignore"):
+    ...     try:
+    ...         train(config, out=f"{folder}/first", quiet=True)
+    ...     except TrainingError as error:
+    ...         print(str(error).partition(";")[0])  # the rest says what is left, and what may help
+    the loss is nan at step 2 (epoch 1)
+    """
 
     expected = True
 
 
 class Interrupted(RuntimeError):
-    """The run was asked to stop, and has saved where it is. `signal` is the number of the signal."""
+    """The run was asked to stop, by Ctrl-C for example, and has saved where it is; `signal` is the signal's number.
+
+    >>> raise Interrupted(signal.SIGINT, "runs/a/last.safetensors")
+    Traceback (most recent call last):
+        ...
+    minisegnet.train.trouble.Interrupted: stopped as asked; `--resume` goes on from runs/a/last.safetensors
+    """
 
     def __init__(self, signal, path):
         super().__init__(f"stopped as asked; `--resume` goes on from {path}")

@@ -24,6 +24,7 @@ from minisegnet.layers import (
     Sum,
     Tanh,
 )
+from minisegnet.trace.links import links
 
 NETS = {  # name in models.MODELS: its settings, and the size of the picture
     "unet": ({"width": 2, "depth": 2}, (9, 7)),
@@ -403,4 +404,4 @@ def test_wrong_arguments_of_record():
 
 def test_links_are_for_maps():
     with pytest.raises(TypeError, match="relu is a ReLU, which has no windows; there are links of Conv2d, "):
-        trace.links(small()["relu"])
+        links(small()["relu"])

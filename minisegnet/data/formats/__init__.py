@@ -51,7 +51,16 @@ def open(spec, split="train", **options):
 def open_like(spec, channels, split="train"):
     """As `open`, with pictures of so many channels where the kind has a choice and the text doesn't make it.
 
-    So what a net was trained on in grey is measured in grey, whatever the pictures are.
+    So what a net was trained on in grey is measured in grey, whatever the pictures are. Errors as of `open`.
+
+    >>> import tempfile, PIL.Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("cat", "dog"):
+    ...         Path(folder, "train", name).mkdir(parents=True)
+    ...         PIL.Image.new("RGB", (4, 3)).save(Path(folder, "train", name, "1.png"))
+    ...     image, label = open_like(f"imagefolder:{folder}", channels=1)[0]
+    >>> image.shape
+    (3, 4, 1)
     """
     module, _, options = parse(spec, {})
     is_free = "channels" in inspect.signature(module.find).parameters and "channels" not in options
