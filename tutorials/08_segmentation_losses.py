@@ -99,7 +99,7 @@ def pull(loss, p, target=truth[None]):
 
 for p in (0.5, 0.1, 0.02):
     ground, rare = pull(losses.CrossEntropyLoss(), p)
-    print(f"p = {p:4.2f}: ground {ground:+.4f}, foreground {rare:+.4f}, together {ground + rare:+.4f}")
+    print(f"p = {p:4.2f}: ground {ground:+.4f}, foreground {rare:+.4f}, together {ground + rare:+z.4f}")
 assert abs(ground + rare) < 1e-12
 
 # %% [markdown]
@@ -143,6 +143,7 @@ w = class_weights("median-frequency", both)
 print("weights", w, " ratio", w[1] / w[0], " pulls at p = 1/2:", np.array(pull(losses.CrossEntropyLoss(w), 0.5)))
 assert abs(sum(pull(losses.CrossEntropyLoss(w), 0.5))) < 1e-8
 assert np.isclose(w[1] / w[0], 49)
+assert np.isclose(49 * 0.02, 1 - 0.02)  # at p = 2 % both answers weigh the same
 
 # %% [markdown]
 # ## Focal loss: less of what is already right
@@ -213,8 +214,9 @@ with np.errstate(divide="ignore"):
 # %% [markdown]
 # ## Dice and Jaccard: the score itself as the loss
 #
-# Put probabilities into the formula instead of yes and no, and the score has a derivative. For one class, with sums
-# over all pixels of the batch, I = Σ p*y, P = Σ p, Y = Σ y:
+# Put probabilities into the formula instead of yes and no, and the score has a derivative (Milletari et al. 2016 for
+# Dice, Rahman and Wang 2016 for Jaccard, which is another name of IoU). For one class, with sums over all pixels of the
+# batch, I = Σ p*y, P = Σ p, Y = Σ y:
 #
 #     dice = 2 I / U,  U = P + Y           d(dice)/dp = (2y * U - 2I * 1) / U² = (2y - dice) / U
 #     iou  = I / V,    V = P + Y - I       d(iou)/dp  = (y * V - I * (1 - y)) / V² = (y - iou * (1 - y)) / V
@@ -252,8 +254,10 @@ for loss in (losses.CrossEntropyLoss([0.2, 1, 3]), losses.FocalLoss(2), losses.D
 
 # %% [markdown]
 # What do the pixels hear? Here the net is sure of the ground far away and sees a blurred spot, too far to the left. In
-# orange pixels the score of the foreground must fall, in blue ones rise. A thousand more pixels of sure ground shrink
-# the gradient of cross-entropy, whose mean they join; Dice hardly notices, for p*y and p are nearly 0 there.
+# orange pixels the score of the foreground must fall, in blue ones rise. Cross-entropy pulls hardest where the net is
+# sure and wrong; Dice where it is in doubt, since its p*(1-p) is small at sure pixels, right or wrong. A thousand more
+# pixels of sure ground shrink the gradient of cross-entropy, whose mean they join. Dice hardly notices: in the sums of
+# the foreground p*y and p are nearly 0 there. (Only the ground's own Dice, the smaller part of dscores, shrinks.)
 
 # %%
 i, j = np.mgrid[:12, :16]
@@ -271,7 +275,8 @@ for ax, (name, loss) in zip(axes[1:], named.items(), strict=True):
     d = loss.backward(loss.forward(scores, spot)[1])[0, 1]
     draw.grid(ax, d, kind="gradient", title=f"{name}: dscores", ring=np.argwhere(spot[0]))
     left[name] = np.abs(loss.backward(loss.forward(more, more_labels)[1])[0, 1, :, :16]).sum() / np.abs(d).sum()
-    print(f"   {name:15s} {left[name]:.0%}")
+    hardest = 1 / (1 + np.exp(-x.flat[np.abs(d).argmax()]))
+    print(f"   {name:15s} {left[name]:.0%}     (before, it pulled hardest at a pixel with p = {hardest:.2f})")
 assert left["cross-entropy"] < 0.2
 assert left["Dice"] > 0.5
 draw.show(fig, "08_what_pixels_hear")
@@ -279,8 +284,8 @@ draw.show(fig, "08_what_pixels_hear")
 # %% [markdown]
 # ## Sums of losses
 #
-# Dice says little where nothing overlaps yet, cross-entropy helps out there. A sum of losses has the sum of their
-# gradients: both read the same scores, and where a value fans out, what comes back adds up.
+# Dice says little to a pixel that is sure and wrong, cross-entropy helps out there. A sum of losses has the sum of
+# their gradients: both read the same scores, and where a value fans out, what comes back adds up.
 
 # %%
 ce, dice = losses.CrossEntropyLoss(), losses.DiceLoss()
@@ -376,17 +381,18 @@ k = 11
 draw.picture(axes[0], test_x[k], "picture")
 draw.mask(axes[5], test_t[k], "truth")
 for ax, (name, scores) in zip(axes[1:5] + axes[6:], results.items(), strict=True):
-    draw.mask(ax, scores[k].argmax(axis=0), f"{name}\nIoU of all tests {ious[name]:.2f}")
+    draw.mask(ax, scores[k].argmax(axis=0), f"{name}\ntest IoU {ious[name]:.2f}")
 draw.show(fig, "08_contest")
 
 # %% [markdown]
-# One start and a hundred steps: with others the rows in the middle change places, and cross-entropy may be out of its
-# hole sooner. But the pattern stays: weights find much and invent much, the losses that measure overlap are balanced.
+# One start and a hundred steps: with others cross-entropy may learn to say "foreground", and focal loss, or the sum
+# with Dice, may fail to. What stays: weights find much and invent much, Dice and Jaccard are balanced.
 #
 # ## The surprise: the net knows, and does not say
 #
 # An IoU of 0 looks as if cross-entropy had learnt nothing. But `argmax` asks for p > 1/2, which in doubt a rare class
-# never has. Ask for less, and the discs are there. Weights, the other way round, ask too little: p > 1/2 is soon said.
+# never has. Ask for less, and the discs are there. With weights it is the other way round: p > 1/2 is soon said, so ask
+# for more.
 
 # %%
 thresholds, curves = np.arange(0.05, 1, 0.05), {}

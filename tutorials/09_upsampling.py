@@ -57,7 +57,8 @@ assert (dx == dy.reshape(2, 2, 2, 2).sum(axis=(1, 3))).all()
 #     align_corners=False   place = (i + 0.5) * scale - 0.5, at least 0; beyond the last pixel that pixel is repeated
 #     align_corners=True    place = i * (H - 1) / (H' - 1)
 #
-# Both are a matrix with two numbers in each row: y = A x. From it backward follows without any thought: dx = Aᵀ dy.
+# Both are a matrix with at most two numbers in each row, and zeros: y = A x. From it backward follows without any
+# thought: dx = Aᵀ dy.
 
 
 # %%
@@ -96,9 +97,9 @@ for align_corners in (False, True):
     assert gradcheck(layer, big)
 
 # %% [markdown]
-# Which one for a net? Look at what the columns of A sum to: how much gradient an input pixel can get. And at where a
-# bright pixel ends up, as a share of the picture's width: aligned corners push it outwards, and pixels in the middle of
-# the map get more gradient than those at its ends. So False is the default here, and best left alone.
+# Which one for a net? Look at what the columns of A sum to: how much gradient an input pixel can get. And at where the
+# centre of a bright pixel ends up, as a share of the picture's width: aligned corners push it outwards, and pixels in
+# the middle of the map get more gradient than those at its ends. So False is the default here, and best left alone.
 
 # %%
 fig, axes = draw.panels(3, size=(12, 4))
@@ -156,7 +157,7 @@ assert np.allclose(small.ravel(), M @ image.ravel())
 assert np.allclose(conv.backward(h, saved).ravel(), M.T @ h.ravel())
 assert np.allclose(large.ravel(), M.T @ h.ravel())
 assert np.allclose(up.backward(image, up_saved).ravel(), M @ image.ravel())
-print("transposed is not inverse: M Mᵀ is not 1, its first row is", (M @ M.T)[0])
+print("transposed is not inverse: M Mᵀ is not the identity, its first row is", (M @ M.T)[0])
 assert not np.allclose(M @ M.T, np.eye(9))
 
 fig, axes = draw.panels(2, size=(10, 4))
@@ -198,8 +199,9 @@ assert y.shape[1] == (3 - 1) * stride - 2 * padding + k
 # ## Chequered patterns
 #
 # Stamps of 3 pixels every 2 pixels: some outputs get one stamp, some two, in the plane one, two or four. Count them
-# with a kernel of ones on a map of ones. Where the kernel is a multiple of the stride, the counts are even; but output
-# pixels still take turns in using different weights of the kernel, and only learning can make those agree.
+# with a kernel of ones on a map of ones. Where the kernel's size is a multiple of the stride, all counts are the same,
+# the border apart; but output pixels still take turns in using different weights of the kernel, and only learning can
+# make those agree. Enlarging first and then convolving has no such turns (Odena et al. 2016).
 
 
 # %%
@@ -237,7 +239,7 @@ assert set(dx.ravel()) == {1, 2, 4}
 #
 # A column of the bilinear matrix A says where one input pixel goes: that is a stamp. For twice the size it is 1/4, 3/4,
 # 3/4, 1/4. So a transposed convolution with that kernel enlarges bilinearly, and is free to learn something better:
-# FCN starts like this. Only at the border, where stamps from outside are missing, it is darker.
+# FCN (Long et al. 2015) starts like this. Only at the border, where stamps from outside are missing, it is darker.
 
 # %%
 A = bilinear_matrix(6, 12, align_corners=False)
@@ -258,9 +260,9 @@ assert np.allclose(points(h), layers.Upsample(size=11, mode="bilinear", align_co
 # %% [markdown]
 # ## Max-unpooling: back to where it came from
 #
-# Max-pooling forgets three positions of four, but it can remember which one won: the switches. SegNet's decoder puts
-# each value back there, and zeros elsewhere; the convolutions after it fill the gaps. With a switch for each pooled
-# pixel,
+# Max-pooling forgets three values of four, but it can remember where the fourth one stood: the switches. SegNet's
+# decoder puts each value back there, and zeros elsewhere; the convolutions after it fill the gaps. With a switch for
+# each pooled pixel,
 #
 #     y[switch[i,j]] = h[i,j], zeros elsewhere           dh[i,j] = dy[switch[i,j]]
 #
@@ -283,7 +285,8 @@ assert (both_ends.backward(dy[None, None], saved) == dx).all()
 assert gradcheck(layers.PoolUnpool(layers.Tanh()), x[None, None] / 9)
 
 # %% [markdown]
-# All ways back on one picture, pooled to a quarter of its pixels. Unpooling is exactly right at a quarter of them.
+# All ways back on one picture, pooled to a quarter of its pixels. Nearest and unpooling are exactly right at a quarter
+# of them, the same quarter; but only unpooling knows which one, and says nothing about the rest.
 
 # %%
 image = shapes.draw_one(32, np.random.default_rng(8))[0].mean(axis=0)[None, None].astype(np.float64)
@@ -304,6 +307,7 @@ for ax, (name, enlarged) in zip(axes[2:], ways.items(), strict=True):
     print(f"{name:27s} {right:5.1%} of the pixels as before, mean error {error:.3f}")
 draw.show(fig, "09_ways_back")
 assert np.mean(ways["max-unpooling"] == image) == 0.25
+assert ((ways["nearest"] == image) == (ways["max-unpooling"] == image)).all()
 
 # %% [markdown]
 # ## Try

@@ -25,6 +25,7 @@ CLASSES = 2  # ground, or thing
 MAKE = {"rng": np.random.default_rng(101), "dtype": np.float32}
 
 
+# %%
 def block(channels_in, channels, kernel=3, dilation=1):
     """A convolution that keeps the size, BatchNorm, ReLU."""
     padding = dilation * (kernel // 2)
@@ -44,9 +45,9 @@ def scores(channels):
 # ## FCN: a classifier slid over the picture
 #
 # A fully connected layer on a map of 7x7 is a convolution with a 7x7 kernel. So a classifier can be slid over a larger
-# picture, and answers once for every 32 pixels (five poolings); enlarge that by 32: FCN-32s. Its edges are blobs. So
-# make scores from finer maps, too, by a 1x1 convolution, and *add* them: FCN-16s, FCN-8s. Ours have three poolings
-# instead of five, and so they are FCN-8s, 4s and 2s: the same three nets at a quarter of the scale.
+# picture, and answers once for every 32 pixels (five poolings); enlarge that by 32: FCN-32s (Long et al. 2015). Its
+# outlines are blobs. So make scores from finer maps, too, by a 1x1 convolution, and *add* them: FCN-16s, FCN-8s. Ours
+# have three poolings instead of five, and so they are FCN-8s, 4s and 2s: the same three nets at a quarter of the scale.
 #
 #     x ─ stage 1 ─┬───────────────── 1x1 ─────────────────┬ + ─ up x2 ─ scores        (2s)
 #                  └ stage 2 ─┬──────── 1x1 ───────┬ + ─ up x2 ┘
@@ -70,8 +71,9 @@ def fcn(stride):
 # %% [markdown]
 # ## SegNet: a mirror that remembers positions
 #
-# The decoder repeats the encoder backwards, and unpools with the switches of the pooling: no values cross over, but for
-# each of them the place where it was the largest. `PoolUnpool` holds both ends, so the nets nest.
+# The decoder (Badrinarayanan et al. 2017) repeats the encoder backwards, and unpools with the switches of the pooling:
+# no values cross over, but for each of them the place where it was the largest. `PoolUnpool` holds both ends, so the
+# nets nest.
 
 
 # %%
@@ -90,8 +92,9 @@ def segnet():
 # %% [markdown]
 # ## U-Net: the fine map itself, beside the coarse view
 #
-# FCN's skips carry scores, U-Net's carry everything: all channels of the fine map are joined (`Concat`) with what comes
-# up from below, and convolutions decide what to make of both. Level by level, from the inside out.
+# FCN's skips carry scores, U-Net's (Ronneberger et al. 2015) carry everything: all channels of the fine map are joined
+# (`Concat`) with what comes up from below, and convolutions decide what to make of both. Level by level, from the
+# inside out.
 
 
 # %%
@@ -111,8 +114,8 @@ def unet():
 #
 # Leave out a stride, and let the convolutions behind it skip every second pixel (dilation 2): each weight meets the
 # same pixels as before, but there are four times as many answers. Proof by numbers: in both directions every second one
-# is the old one. Then look with several dilations side by side, and at the mean of the whole map (ASPP), and enlarge at
-# the end.
+# is the old one. Then look with several dilations side by side, and at the mean of the whole map (ASPP; Chen et al.
+# 2017), and enlarge at the end.
 
 # %%
 coarse = layers.Conv2d(4, 5, 3, padding=1, **MAKE)
@@ -151,7 +154,9 @@ with kernels.use("reference"):  # plain NumPy: for small nets there is no need t
 #
 #     size += dilation * (k - 1) * jump,      jump *= stride
 #
-# Enlarging divides the jump again; what mixes t neighbours adds (t - 1) * jump. Of branches the farthest counts.
+# Enlarging divides the jump again; what mixes t neighbours adds (t - 1) * jump. Of branches the farthest counts. (After
+# enlarging, it depends on where a pixel stands among the coarse ones: some see a little farther than others, and the
+# rule gives the mean.)
 
 
 # %%
@@ -220,6 +225,9 @@ for name, (dx, side) in before.items():
     assert does <= min(SIZE, could)
 
 # %% [markdown]
+# Some reach less than they could: the pixel that we chose is one of those that see less far than the mean, and of the
+# pixels that SegNet's pooling compares only the largest gets a gradient.
+#
 # The gradient is strongest near the middle: a pixel there reaches the output by many paths, one at the rim by a single
 # one. (Luo et al., Understanding the effective receptive field, 2016.) The U-Net is the surprise: before training, its
 # pixels hardly look further than their neighbours, for the finest skip is the loudest way.
@@ -300,7 +308,7 @@ for row, k in enumerate((1, 4, 6)):
     draw.picture(axes[8 * row], test_x[k], "" if row else "picture")
     draw.mask(axes[8 * row + 1], test_t[k], "" if row else "truth")
     for column, (name, (predicted, iou, _)) in enumerate(results.items(), 8 * row + 2):
-        draw.mask(axes[column], predicted[k], "" if row else f"{name}\n{iou:.0%}")
+        draw.mask(axes[column], predicted[k], "" if row else f"{name}\nmean IoU {iou:.0%}")
 draw.show(fig, "10_predictions")
 
 # %% [markdown]
@@ -324,7 +332,8 @@ after = {name: influence(net) for name, net in nets.items()}
 fig, axes = draw.panels(12, size=(12, 4.9), rows=2)
 for k, name in enumerate(nets):
     for ax, when, (dx, held) in ((axes[k], "start", before[name]), (axes[k + 6], "trained", after[name])):
-        draw.picture(ax, draw.shade(np.sqrt(dx), "gradient").transpose(2, 0, 1), f"{name}, {when}\n90 % in {held}")
+        title = f"{name}, {when}\n90 % in {held} x {held}"
+        draw.picture(ax, draw.shade(np.sqrt(dx), "gradient").transpose(2, 0, 1), title)
         low, high = (SIZE / 2 + side * field(nets[name])[0] / 2 for side in (-1, 1))
         if low > 0:
             ax.plot([low, high, high, low, low], [low, low, high, high, low], color="#10141b", linewidth=1.2)
@@ -371,10 +380,10 @@ for row, name in enumerate(("FCN-2s", "U-Net")):
 draw.show(fig, "10_cut")
 
 # %% [markdown]
-# Without the fine skip the things are still found, more or less, but not their outlines: look at the edges. Without the
-# coarse way outlines are sharp, and of the wrong things: bright spots of the ground count, dark parts of a thing don't.
-# The coarse way knows what, the skip knows where. (A cut net is not a net trained without that skip, which would have
-# learnt to do with what it has: compare FCN-8s.)
+# Without the fine skip something is still found where the things are, but not their outlines: look at the edges.
+# Without the coarse way outlines follow the picture, but of the wrong things: bright spots of the ground count
+# (FCN-2s), dark parts of a thing don't (U-Net). The coarse way knows what, the skip knows where. (A cut net is not a
+# net trained without that skip, which would have learnt to do with what it has: compare FCN-8s.)
 #
 # ## Try
 #

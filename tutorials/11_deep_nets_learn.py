@@ -26,9 +26,9 @@ rng = np.random.default_rng(0)
 #     Var(y)  = fan_in * Var(w) * E[x²]
 #     Var(dx) = fan_out * Var(w) * E[dy²]        (backward, dx is a sum of w*dy over the `fan_out` outputs that used x)
 #
-# So Var(w) = 1/fan_in keeps the size of values, 1/fan_out that of gradients. Xavier takes 2/(fan_in + fan_out), between
-# the two. A ReLU then sets half of the values to zero, which halves E[x²]: He doubles Var(w) to make up for it. In a
-# convolution fan_in is C*kH*kW.
+# So Var(w) = 1/fan_in keeps the size of values, 1/fan_out that of gradients. Xavier (Glorot and Bengio 2010) takes
+# 2/(fan_in + fan_out), between the two. A ReLU then sets half of the values to zero, which halves E[x²]: He (He et al.
+# 2015) takes 2/fan_in to make up for it. In a convolution fan_in is C*kH*kW.
 
 # %%
 x = rng.normal(size=(500, 200))
@@ -39,6 +39,7 @@ print(f"E[x²] {(x**2).mean():.3f}, after a He layer and ReLU {(np.maximum(y, 0)
 assert abs(y.var() - 200 * w.var() * (x**2).mean()) < 0.1
 assert abs((np.maximum(y, 0) ** 2).mean() - (x**2).mean()) < 0.1
 assert init.fans((16, 8, 3, 3)) == (8 * 3 * 3, 16 * 3 * 3)
+assert round(0.7**20, 4) == 0.0008  # of the next section
 
 # %% [markdown]
 # ## Twenty layers
@@ -113,7 +114,7 @@ assert bottom["Sigmoid", "He"][1] < 1e-6
 # %% [markdown]
 # Read the lower row from the right: gradients start at layer 20. Three lessons.
 #
-# * With ReLU only He's rule holds the line. Xavier loses a factor of sqrt(2) in each layer: 2^-10 in twenty.
+# * With ReLU only He's rule keeps the sizes. Xavier loses a factor of sqrt(2) in each layer: 2^-10 in twenty.
 # * The sigmoid is the surprise: its *values* never vanish (they are around 1/2), but its derivative p*(1-p) is at most
 #   1/4, and twenty of those multiply. Values that look healthy say nothing about gradients.
 # * "Tiny, to be safe" is the worst choice of all: values and gradients both fade, and dw = Σ dy*x multiplies the two.
@@ -136,7 +137,8 @@ assert plain[1][0] < 1e-15 < 0.5 < residual[1][0] < 2 < 100 < rich[1][0]
 #
 # ## BatchNorm, forward
 #
-# Rather than hope that the weights keep variances at 1, measure and divide. For one channel, over its m = N*H*W values:
+# Rather than hope that the weights keep variances at 1, measure and divide (Ioffe and Szegedy 2015). For one channel,
+# over its m = N*H*W values:
 #
 #     mean = Σ x / m      var = Σ (x - mean)² / m      x̂ = (x - mean) / sqrt(var + eps)      y = weight * x̂ + bias
 #
@@ -224,10 +226,10 @@ for ax, (title, part) in zip(axes, parts.items(), strict=True):
 draw.show(fig, "11_three_paths")
 
 # %% [markdown]
-# They sum to zero over the batch: to add a constant to a channel changes nothing, so the gradient does not ask for it.
-# A bias in front of BatchNorm is exactly such a constant: its gradient, Σ dx, is always 0. Orthogonal to x̂ (up to
-# eps): to stretch a channel changes nothing either. Ten times larger weights give the same y, and a tenth of the
-# gradient.
+# They sum to zero over the batch (of which the picture shows the first half): to add a constant to a channel changes
+# nothing, so the gradient does not ask for it. A bias in front of BatchNorm is exactly such a constant: its gradient,
+# Σ dx, is always 0. And they are orthogonal to x̂ (up to eps): to stretch a channel changes nothing either. Ten times
+# larger weights give the same y, and a tenth of the gradient.
 
 # %%
 conv = layers.Conv2d(3, 4, 3, rng=0).astype(np.float64)
@@ -292,7 +294,7 @@ for count in (1, 4, 15, 30):
         bn.train().forward(rng.normal(5, 3, size=(8, 1, 8, 8)))
     step += count
     out = bn.eval()(sample)
-    print(f"{step:2d} batches: running mean {bn.running_mean[0]:.2f} of 5, eval mode gives {out.mean():+.2f}")
+    print(f"after batch {step:2d}: running mean {bn.running_mean[0]:.2f} of 5, eval mode gives {out.mean():+.2f}")
 assert abs(out.mean()) < 0.2
 
 # %% [markdown]
@@ -322,7 +324,8 @@ except ValueError as error:
 # %% [markdown]
 # ## Dropout
 #
-# In training each value is dropped with probability p, and the others are enlarged, so that the mean stays:
+# In training each value is dropped with probability p, and the others are enlarged, so that the mean stays (Srivastava
+# et al. 2014):
 #
 #     y = keep * x / (1 - p)        E[y] = (1 - p) * x / (1 - p) + p * 0 = x        dx = keep * dy / (1 - p)
 #
