@@ -12,18 +12,56 @@ from ..trace import record
 from .bundle import bundle
 from .pack import ROOM, as_base64, pack
 
+MARK = b'<meta name="generator" content="minisegnet explorer">'  # stands near the start of template.html
+
 
 def write_explorer(subject, path, room=ROOM):
     """Record a pass of a `Subject` and write the page that shows it; returns the page's path.
 
     room: bytes of arrays that the page may hold; what is computed in a moment is left out beyond that
 
-    Raises ValueError for a net or a loss that the page can't show, OSError where the file can't be written.
+    Raises ValueError for a net or a loss that the page can't show, OSError where the file can't be written, or is
+    another file than a page of the explorer.
+
+    >>> import tempfile, kernels, numpy as np
+    >>> from minisegnet import layers, losses
+    >>> from minisegnet.explorer import Subject
+    >>> net, x, target = layers.Conv2d(3, 2, 1, rng=0), np.zeros((1, 3, 2, 2), np.float32), np.array([[[0, 1], [0, 1]]])
+    >>> classes, colours, picture = ("ground", "cell"), [[0, 0, 0], [255, 255, 255]], np.zeros((2, 2, 3), np.uint8)
+    >>> subject = Subject(net, x, target, losses.CrossEntropyLoss(), picture, classes, colours, "a convolution")
+    >>> with tempfile.TemporaryDirectory() as folder, kernels.use("reference"):
+    ...     page = write_explorer(subject, Path(folder, "explorer.html"))
+    ...     "<title>a convolution" in page.read_text(encoding="utf-8")
+    True
     """
+    check_output(path)
     trace = record(subject.net, subject.x, subject.loss, subject.target)
     path = Path(path)
     atomic_write(path, explorer_page(trace, subject, room))
     return path
+
+
+def check_output(path):
+    """FileExistsError if writing a page there would replace anything but another page of the explorer.
+
+    >>> import contextlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    ...     _ = Path("notes.html").write_text("mine", encoding="utf-8")
+    ...     check_output("notes.html")
+    Traceback (most recent call last):
+        ...
+    FileExistsError: notes.html exists and is no page of the explorer; name another file, or remove it first
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise FileExistsError(f"{path} is a folder; name a file for the page, such as {path / 'explorer.html'}")
+    if path.exists():
+        with open(path, "rb") as file:
+            start = file.read(1000)
+        if MARK not in start:
+            raise FileExistsError(
+                f"{path} exists and is no page of the explorer; name another file, or remove it first"
+            )
 
 
 def explorer_page(trace, subject, room=ROOM):

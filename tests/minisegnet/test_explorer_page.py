@@ -212,9 +212,13 @@ def test_errors_name_the_file_and_the_fix(run, picture, tmp_path, capsys):
 
     assert "give --checkpoint RUN, a net to look at, too" in fails(picture)
     assert "give a PICTURE to look at, too" in fails("--checkpoint", run)
+    assert "give a PICTURE that mask.png is the mask of" in fails("--mask", "mask.png")
     assert "holds no checkpoint" in fails(picture, "--checkpoint", tmp_path)
     assert "nowhere.png" in fails(tmp_path / "nowhere.png", "--checkpoint", run)
     assert "expected one for each of the 4 classes" in fails(picture, "--checkpoint", run, "--class-weights", "1,2")
+    said = fails(picture, "--checkpoint", run, "--class-weights", "median-frequency")
+    assert "class weights: expected 4 numbers, such as 1,2.5,..., got 'median-frequency'" in said
+    assert "one of" not in said
     Image.new("L", (7, 5)).save(tmp_path / "other.png")
     assert "other.png: is 7x5 pixels, its picture 60x40" in fails(
         picture, "--checkpoint", run, "--mask", tmp_path / "other.png"
@@ -223,6 +227,62 @@ def test_errors_name_the_file_and_the_fix(run, picture, tmp_path, capsys):
     assert "white.png: holds only 0 and 255, and 255 means void; write 1" in fails(
         picture, "--checkpoint", run, "--mask", tmp_path / "white.png"
     )
+
+
+@pytest.mark.parametrize("given", ["street.png", "mask.png"])
+def test_no_other_file_is_replaced(run, picture, tmp_path, capsys, given):
+    out = tmp_path / given
+    before = out.read_bytes()
+    arguments = ["explain", picture, "--mask", tmp_path / "mask.png", "--checkpoint", run, "-o", out]
+    assert main([str(argument) for argument in arguments]) == 1
+    assert f"{out} exists and is no page of the explorer; name another file" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    with pytest.raises(FileExistsError, match="is a folder; name a file"):
+        write_explorer(small_subject(), tmp_path)
+
+
+def test_a_page_is_replaced(tmp_path):
+    path = write_explorer(small_subject(), tmp_path / "page.html")
+    size = path.stat().st_size
+    write_explorer(small_subject(size=(12, 13)), path)
+    assert path.stat().st_size > size
+
+
+def test_what_shrinking_costs_is_said(run, picture):
+    """The shares of right pixels, counted here once more."""
+    made = of_run(run, picture, picture.with_name("mask.png"), size=30)
+    whole = of_run(run, picture, picture.with_name("mask.png"), size=0)
+
+    def share(subject):
+        known = subject.target != 255
+        return round(100 * (subject.net.eval()(subject.x).argmax(axis=1) == subject.target)[known].mean())
+
+    expected = (
+        f"{share(made)} % of the pixels right, {share(whole)} % at full size: brought from 60x40 to 30x20 (--size)"
+    )
+    assert made.notes[0] == expected
+    assert not any("--size" in note for note in whole.notes)
+
+
+def test_a_crop_is_cut_at_full_size(run, picture):
+    pixels = np.asarray(Image.open(picture))
+    made = of_run(run, picture, picture.with_name("mask.png"), size=16, crop=(20, 58))
+    np.testing.assert_array_equal(made.picture, pixels[12:28, 44:60])
+    assert made.notes[0] == "rows 12 to 27 and columns 44 to 59 of 60x40, at full size (--crop)"
+    whole = of_run(run, picture, picture.with_name("mask.png"), size=0)
+    wrong = (whole.net.eval()(whole.x).argmax(axis=1) != whole.target)[0] & (whole.target[0] != 255)
+    most = max(wrong[i : i + 16, j : j + 16].sum() for i in range(25) for j in range(45))
+    made = of_run(run, picture, picture.with_name("mask.png"), size=16, crop=())
+    top, left = map(int, re.match(r"rows (\d+) to \d+ and columns (\d+)", made.notes[0]).groups())
+    assert wrong[top : top + 16, left : left + 16].sum() == most
+    with pytest.raises(ValueError, match="--crop alone needs a --mask"):
+        of_run(run, picture, size=16, crop=())
+
+
+def test_too_narrow_a_picture_is_named(run, tmp_path):
+    Image.new("RGB", (300, 3)).save(tmp_path / "strip.png")
+    with pytest.raises(ValueError, match=r"strip.png: 32x1 is too narrow for this net, give a larger --size"):
+        of_run(run, tmp_path / "strip.png", size=32)
 
 
 def test_the_generated_subject(monkeypatch, capsys):

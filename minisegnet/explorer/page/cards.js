@@ -20,15 +20,17 @@ export function cardsElement({ pass, state, explanation, onTerm, onView, onPick 
   const { x, y } = state.picks;
   if (which === "F") {
     const channel = state.channels.x ?? x[1];
-    element.append(card("forward", `patch of x, map ${channel}`, tapsHtml(stop, sum("y", y), state, channel, false)));
+    const isTurned = stop.kind === "ConvTranspose2d"; // each x is a stamp: seen from y, the kernel lies turned
+    element.append(card("forward", `patch of x, map ${channel}`, tapsHtml(stop, sum("y", y), state, channel, isTurned)));
   } else {
     const out = state.channels.dy ?? y[1];
     const toward = state.channels.dx ?? x[1];
     const sent = state.current.of === "dy" ? explanation : scatter(pass, stop, y);
+    const isTurned = stop.kind === "Conv2d" && !state.isStored;
     element.append(
-      card("gather", `gather: what makes dx${indexText(x)}`, tapsHtml(stop, sum("dx", x), state, out, state.isRotated)),
+      card("gather", `gather: what makes dx${indexText(x)}`, tapsHtml(stop, sum("dx", x), state, out, isTurned)),
       card("scatter", `scatter: where dy${indexText(y)} goes`, tapsHtml(stop, sent, state, toward, false)),
-      card("weight", `dW: every place asks w${indexText(state.picks.w)}`, slideHtml(pass, stop, state, sum("dweight", state.picks.w))),
+      card("weight", `dW: what asks w${indexText(state.picks.w)}`, slideHtml(pass, stop, state, sum("dweight", state.picks.w))),
     );
   }
   function card(id, title, html) {
@@ -54,7 +56,7 @@ const sign = (mark) => `<b class="sign">${mark}</b>`;
 const big = (title, value) => `<figure><figcaption>${title}</figcaption><p class="big">${signed(value)}</p></figure>`;
 
 // The terms of one map as grids of the kernel's shape. Turned, the kernel lies as the window on dy does.
-function tapsHtml(stop, explanation, state, channel, isRotated) {
+function tapsHtml(stop, explanation, state, channel, isTurned) {
   const [kh, kw] = stop.config.kernel_size;
   const [group] = explanation.groups;
   const isScatter = Boolean(explanation.targets);
@@ -62,29 +64,30 @@ function tapsHtml(stop, explanation, state, channel, isRotated) {
   const source = group.factors[0];
   const weight = group.factors.find((factor) => factor.array === "weight");
   const isMine = (t) => (explanation.targets ?? source.indices)[t][1] === channel;
+  const isDense = isSummary(stop, state, isScatter ? "scatter" : state.here.pass === "F" ? "forward" : "gather");
   const taps = new Map();
   weight.indices.forEach((index, t) => {
     if (!isMine(t)) return;
     const [row, column] = index.slice(2);
-    const place = isRotated ? [kh - 1 - row, kw - 1 - column] : [row, column];
+    const place = isTurned ? [kh - 1 - row, kw - 1 - column] : [row, column];
     taps.set(place.join(), { t, source: source.values[t], weight: weight.values[t], product: group.products[t] });
   });
   const grid = (title, field, kind) => {
     const values = [...taps.values()].map((tap) => tap[field]);
-    const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
+    const [low, high] = [Math.min(...values), Math.max(...values)];
     const exponent = exponentFor(Math.max(-low, high));
     const colour = palette(kind, low, high);
     const cell = (row, column) => {
       const tap = taps.get(`${row},${column}`);
-      if (!tap) return '<td class="hole" title="no term: padding, or a place between strides">·</td>';
+      if (!tap) return `<td class="hole" title="no term: padding, or a place between strides">${isDense ? "" : "·"}</td>`;
       const back = colour(tap[field]);
       const isActive = tap.t === state.term && (state.current.of === "dy") === isScatter && state.view !== "weight";
       return `<td data-term="${tap.t}" class="${isActive ? "active" : ""}" title="${text(tap[field], 7)}" `
-        + `style="background:${css(back)};color:${ink(back)}">${cellText(tap[field], exponent)}</td>`;
+        + `style="background:${css(back)};color:${ink(back)}">${isDense ? "" : cellText(tap[field], exponent)}</td>`;
     };
-    return gridHtml(title + (exponent ? ` ×${powerText(exponent)}` : ""), kh, kw, cell, field === "weight");
+    return gridHtml(title + (exponent && !isDense ? ` ×${powerText(exponent)}` : ""), kh, kw, cell, field === "weight", isDense);
   };
-  const kernel = grid(isRotated ? "w turned" : "w", "weight", "weight");
+  const kernel = grid(isTurned ? "w turned" : "w", "weight", "weight");
   const kind = isScatter || source.array.startsWith("d") ? "gradient" : "value";
   if (isScatter) return big("dy", source.values[0]) + sign("×") + kernel + sign("=") + grid(`onto dx, map ${channel}`, "product", kind);
   const partial = [...taps.values()].reduce((sum, tap) => sum + tap.product, 0);
@@ -92,10 +95,16 @@ function tapsHtml(stop, explanation, state, channel, isRotated) {
     + grid("products", "product", kind) + sign("→") + big(`sum, map ${channel}`, partial);
 }
 
-function gridHtml(title, height, width, cell, isWeight) {
+// Large kernels are drawn as pictures, without numbers; up to 5x5 the chosen card keeps its own.
+function isSummary(stop, state, id) {
+  const side = Math.max(...stop.config.kernel_size);
+  return side > 5 || (side > 3 && state.view !== id);
+}
+
+function gridHtml(title, height, width, cell, isWeight, isDense) {
   const columns = Array.from({ length: width }, (_, column) => column);
   const rows = Array.from({ length: height }, (_, row) => `<tr>${columns.map((column) => cell(row, column)).join("")}</tr>`);
-  return `<figure class="${isWeight ? "of-weight" : ""}"><figcaption>${title}</figcaption><table class="grid">${rows.join("")}</table></figure>`;
+  return `<figure class="${isWeight ? "of-weight" : ""}"><figcaption>${title}</figcaption><table class="grid ${isDense ? "dense" : ""}" style="--side:${Math.floor(72 / Math.max(height, width))}px">${rows.join("")}</table></figure>`;
 }
 
 // The gradient of one kernel, and how far the sum of the chosen weight has come.
@@ -107,17 +116,19 @@ function slideHtml(pass, stop, state, explanation) {
   for (let row = 0; row < kh; row++) for (let column = 0; column < kw; column++) all.push(at(dweight, [o, c, row, column]));
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const exponent = exponentFor(Math.max(-low, high));
+  const isDense = isSummary(stop, state, "weight");
   const colour = palette("gradient", low, high);
   const cell = (row, column) => {
     const value = all[row * kw + column];
     const back = colour(value);
     return `<td data-weight="${o},${c},${row},${column}" class="${row === r && column === s ? "ring" : ""}" title="${text(value, 7)}" `
-      + `style="background:${css(back)};color:${ink(back)}">${cellText(value, exponent)}</td>`;
+      + `style="background:${css(back)};color:${ink(back)}">${isDense ? "" : cellText(value, exponent)}</td>`;
   };
   const isChosen = state.current.of === "dweight" && state.term >= 0;
   const terms = isChosen ? termsOf(explanation, state.order) : [];
   const place = terms.findIndex((term) => term.t === state.term);
-  const so = isChosen ? `${place + 1} of ${explanation.count} places: sum so far <b>${text(terms[place].running)}</b>`
-    : `${explanation.count} places, each adds dy · x: “next term”`;
-  return `${gridHtml(`dw${exponent ? ` ×${powerText(exponent)}` : ""}`, kh, kw, cell, true)}<p class="slide">${so}</p>${sign("→")}${big("whole sum", explanation.total)}`;
+  const so = isChosen ? `${place + 1} of ${explanation.count} places: so far <b>${text(terms[place].running)}</b>`
+    : `used at ${explanation.count} places; each adds its dy · x (“next term”)`;
+  const title = `dw${exponent && !isDense ? ` ×${powerText(exponent)}` : ""}`;
+  return `${gridHtml(title, kh, kw, cell, true, isDense)}<p class="slide">${so}</p>`;
 }

@@ -105,6 +105,15 @@ export function softmax(scores) {
   return p;
 }
 
+// −log p of each pixel's label, a map; 0 where the label is the ignored one.
+export function costs(p, target, ignored) {
+  const [N, C, ...sides] = p.shape;
+  const found = zeros([N, 1, ...sides]);
+  const pixels = found.data.length;
+  for (let i = 0; i < pixels; i++) if (target.data[i] !== ignored) found.data[i] = -Math.log(p.data[target.data[i] * pixels + i]);
+  return found;
+}
+
 // The cross-entropy of scores, as minisegnet/losses/cross_entropy.py defines it.
 export function crossEntropy(loss, scores, target, weight) {
   const { ignore_index: ignored, label_smoothing: e, reduction } = loss.config;

@@ -1,6 +1,6 @@
 // The recorded pass: decodes arrays when they are first asked for, and derives those that did not travel.
 
-import { forward, backward, gradients, softmax } from "./compute.js";
+import { forward, backward, gradients, softmax, costs } from "./compute.js";
 
 const KINDS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array };
 
@@ -69,6 +69,7 @@ export class Pass {
     if (stop === this.loss) {
       if (name === "scores") keep({ scores: this.array(this.stops.at(-1), "y") });
       if (name === "p") keep({ p: softmax(get("scores")) });
+      if (name === "−log p[t]") keep({ [name]: costs(get("p"), get("target"), stop.config.ignore_index) });
       return;
     }
     if (name === "argmax" && stop.pool !== undefined) keep({ argmax: this.array(this.stops[stop.pool], "argmax") });

@@ -13,8 +13,12 @@ function channels(stop, channel, side) {
 }
 
 function place(base, letter, step, sign = "+") {
-  const move = step === 1 ? letter : `${step}*${letter}`;
-  return base || sign === "-" ? `${base}${sign}${move}` : move;
+  const move = step === 1 ? letter : `${step}·${letter}`;
+  return base || sign === "−" ? `${shownMinus(base)}${sign}${move}` : move;
+}
+
+function shownMinus(value) {
+  return String(value).replace("-", "−");
 }
 
 function shifted(first, letter) {
@@ -42,7 +46,7 @@ export function convY(pass, stop, [n, o, i, j]) {
   const hasBias = stop.params.includes("bias");
   const outside = kh * kw - rows.length * columns.length;
   return {
-    symbols: `y[n,o,i,j] = Σ_{c,r,s} x[n, c, i·stride + r·dilation − padding, j·stride + s·dilation − padding] · weight[o,c,r,s]${hasBias ? " + bias[o]" : ""}`,
+    symbols: `y[n,o,i,j] = Σ_{c,r,s} x[n,c,a,b] · weight[o,c,r,s]${hasBias ? " + bias[o]" : ""},   a = i·stride + r·dilation − padding, b alike`,
     picked: `y${brackets(n, o, i, j)} = Σ_{c,r,s} x[${n},${shifted(firstIn, "c")},${where}] · weight[${o},c,r,s]${hasBias ? ` + bias[${o}]` : ""}`,
     groups: withBias(pass, stop, [group([at(pass, stop, "x", x), at(pass, stop, "weight", w)], "products")], o),
     note: outside ? `${outside} of the kernel's ${kh * kw} places lie in the padding, where x is 0` : "",
@@ -57,16 +61,17 @@ export function convDx(pass, stop, [n, c, a, b]) {
   const { stride: [sh, sw], dilation: [dh, dw], pads, kernel_size: [kh, kw] } = stop.config;
   const [up, left] = [a + pads[0][0], b + pads[1][0]];
   const isPlain = sh === 1 && sw === 1;
-  const where = isPlain ? `${place(up, "r", dh, "-")},${place(left, "s", dw, "-")}` : "i,j";
+  const where = isPlain ? `${place(up, "r", dh, "−")},${place(left, "s", dw, "−")}` : "i,j";
   const condition = isPlain ? "" : `   with i·${sh} + r·${dh} = ${up}, j·${sw} + s·${dw} = ${left}`;
   const out = shifted(firstOut, "o");
   const missing = kh * kw - rows.length * columns.length;
   return {
-    symbols: "dx[n,c,a,b] = Σ_{o,r,s} dy[n,o,i,j] · weight[o,c,r,s], i·stride + r·dilation = a + padding, and so j",
+    symbols: "dx[n,c,a,b] = Σ_{o,r,s} dy[n,o,i,j] · weight[o,c,r,s], i·stride + r·dilation = a + padding, j alike",
     picked: `dx${brackets(n, c, a, b)} = Σ_{o,r,s} dy[${n},${out},${where}] · weight[${out},${c - firstIn},r,s]${condition}`,
     groups: [group([at(pass, stop, "dy", dy), at(pass, stop, "weight", w)])],
     note: !dy.length ? "no window has this pixel under its kernel: the stride steps over it"
-      : missing ? `only ${rows.length * columns.length} of the kernel's ${kh * kw} places have a window for this pixel: at the border, or between strides, fewer terms arrive` : "",
+      : missing ? `only ${rows.length * columns.length} of the kernel's ${kh * kw} places have a window for this pixel: at the border, or between strides, fewer terms arrive`
+        : "gather reads with w turned (r): the same dx",
   };
 }
 
@@ -76,13 +81,12 @@ export function convDweight(pass, stop, [o, c, r, s]) {
   const dy = overTaps(1, rows, columns, (n, row, column) => [n, o, row.out, column.out]);
   const x = overTaps(1, rows, columns, (n, row, column) => [n, firstIn + c, row.inp, column.inp]);
   const { stride: [sh, sw], dilation: [dh, dw], pads } = stop.config;
-  const shift = (move) => (move < 0 ? move : `+${move}`);
+  const shift = (move) => (move ? (move < 0 ? shownMinus(move) : `+${move}`) : "");
   const where = `${place("", "i", sh)}${shift(r * dh - pads[0][0])},${place("", "j", sw)}${shift(s * dw - pads[1][0])}`;
   return {
-    symbols: "dweight[o,c,r,s] = Σ_{n,i,j} dy[n,o,i,j] · x[n, c, i·stride + r·dilation − padding, j·stride + s·dilation − padding]",
+    symbols: "dweight[o,c,r,s] = Σ_{n,i,j} dy[n,o,i,j] · x[n,c,a,b],   a = i·stride + r·dilation − padding, b alike",
     picked: `dweight${brackets(o, c, r, s)} = Σ_{n,i,j} dy[n,${o},i,j] · x[n,${firstIn + c},${where}]`,
     groups: [group([at(pass, stop, "dy", dy), at(pass, stop, "x", x)])],
-    note: "this weight was used once at every place of the map: each use sends one term",
   };
 }
 
@@ -105,7 +109,7 @@ export function transposedY(pass, stop, [n, o, a, b]) {
   const { stride: [sh, sw], dilation: [dh, dw], padding: [ph, pw] } = stop.config;
   const [hasBias, c] = [stop.params.includes("bias"), shifted(firstIn, "c")];
   return {
-    symbols: `y[n,o,a,b] = Σ_{c,r,s} x[n,c,i,j] · weight[c,o,r,s]${hasBias ? " + bias[o]" : ""}   where i·stride + r·dilation = a + padding, and so j: a convolution's backward`,
+    symbols: `y[n,o,a,b] = Σ_{c,r,s} x[n,c,i,j] · weight[c,o,r,s]${hasBias ? " + bias[o]" : ""}   i·stride + r·dilation = a + padding, j alike: a convolution's backward`,
     picked: `y${brackets(n, o, a, b)} = Σ_{c,r,s} x[${n},${c},i,j] · weight[${c},${o - firstOut},r,s]${hasBias ? ` + bias[${o}]` : ""}   with i·${sh} + r·${dh} = ${a + ph}, j·${sw} + s·${dw} = ${b + pw}`,
     groups: withBias(pass, stop, [group([at(pass, stop, "x", x), at(pass, stop, "weight", w)], "products")], o),
     note: x.length ? "" : "no input's stamp reaches this pixel",
@@ -120,7 +124,7 @@ export function transposedDx(pass, stop, [n, c, i, j]) {
   const { stride: [sh, sw], dilation: [dh, dw], padding: [ph, pw] } = stop.config;
   const where = `${place(i * sh - ph, "r", dh)},${place(j * sw - pw, "s", dw)}`;
   return {
-    symbols: "dx[n,c,i,j] = Σ_{o,r,s} dy[n, o, i·stride + r·dilation − padding, j·stride + s·dilation − padding] · weight[c,o,r,s]: an ordinary convolution of dy",
+    symbols: "dx[n,c,i,j] = Σ_{o,r,s} dy[n,o,a,b] · weight[c,o,r,s],   a = i·stride + r·dilation − padding, b alike: a convolution of dy",
     picked: `dx${brackets(n, c, i, j)} = Σ_{o,r,s} dy[${n},${shifted(firstOut, "o")},${where}] · weight[${c},o,r,s]`,
     groups: [group([at(pass, stop, "dy", dy), at(pass, stop, "weight", w)])],
   };
@@ -132,7 +136,7 @@ export function transposedDweight(pass, stop, [c, o, r, s]) {
   const x = overTaps(1, rows, columns, (n, row, column) => [n, c, row.inp, column.inp]);
   const dy = overTaps(1, rows, columns, (n, row, column) => [n, firstOut + o, row.out, column.out]);
   return {
-    symbols: "dweight[c,o,r,s] = Σ_{n,i,j} x[n,c,i,j] · dy[n, o, i·stride + r·dilation − padding, j·stride + s·dilation − padding]",
+    symbols: "dweight[c,o,r,s] = Σ_{n,i,j} x[n,c,i,j] · dy[n,o,a,b],   a = i·stride + r·dilation − padding, b alike",
     picked: `dweight${brackets(c, o, r, s)} = Σ_{n,i,j} x[n,${c},i,j] · dy[n,${firstOut + o},…]`,
     groups: [group([at(pass, stop, "x", x), at(pass, stop, "dy", dy)])],
   };

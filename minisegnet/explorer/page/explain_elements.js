@@ -4,7 +4,7 @@ import { at, number, group, brackets } from "./explanation.js";
 import { at as element, indexAt } from "./tensor.js";
 import { statistics } from "./compute_norm.js";
 
-const short = (value) => Number(value.toPrecision(6)).toString();
+const short = (value) => Number(value.toPrecision(6)).toString().replace("-", "−");
 
 // y = x · factor, or dx = dy · factor.
 function scaled(pass, stop, index, of, symbols, name, value, note = "") {
@@ -101,8 +101,8 @@ export function normY(pass, stop, index) {
   if (stop.params.includes("bias")) groups.push(group([at(pass, stop, "bias", [[index[1]]])], "bias"));
   return {
     symbols: "y = weight · x̂ + bias,   x̂ = (x − mean) / std,   std = √(var + eps)",
-    picked: `y${where} = (x${where} − ${short(mean)}) / ${short(std)} · weight[${index[1]}] + bias[${index[1]}]`,
-    groups,
+    picked: `y${where} = (x${where} ${mean < 0 ? "+" : "−"} ${short(Math.abs(mean))}) / ${short(std)} · weight[${index[1]}] + bias[${index[1]}]`,
+    groups, seen: group([at(pass, stop, "x", [index])], "x"),
     note: stop.training ? "mean and variance of this batch" : "the running mean and variance: constants",
     facts: { mean, std, "x̂": normed(index), m: count },
   };
@@ -112,10 +112,11 @@ export function normDx(pass, stop, index) {
   const { pixels, mean, std, scale, count, normed } = channelOf(pass, stop, index[1]);
   const value = group([at(pass, stop, "dy", [index]), ...scale], "by the value");
   const picked = `dx${brackets(index)} = weight[${index[1]}] / ${short(std)} · dy${brackets(index)}`;
-  const facts = { mean, std, "x̂": normed(index), m: count };
+  const facts = { mean, "x̂": normed(index) };
+  const seen = group([at(pass, stop, "x", [index])], "x of the forward pass");
   if (!stop.training) {
     const note = "the running mean and variance are constants: only one way leads back";
-    return { symbols: "dx = weight / std · dy", picked, groups: [value], note, facts };
+    return { symbols: "dx = weight / std · dy", picked, groups: [value], note, facts, seen };
   }
   const [dy, share] = [at(pass, stop, "dy", pixels), number("−1/m", -1 / count)];
   const all = number("x̂", pixels.map(normed), pixels);
@@ -127,8 +128,7 @@ export function normDx(pass, stop, index) {
       group([dy, ...scale, share], "by the mean"),
       group([dy, all, number("x̂ of this one", normed(index)), ...scale, share], "by the variance"),
     ],
-    note: "three ways lead from this x to the loss: by its own value, by the mean, by the variance",
-    facts,
+    facts, seen,
   };
 }
 
@@ -207,7 +207,7 @@ export function lossP(pass, loss, index) {
   const total = exps.reduce((sum, value) => sum + value, 0);
   return {
     symbols: "p[c] = exp(scores[c] − m) / Σ_k exp(scores[k] − m), m: the largest score, which cancels",
-    picked: `p${brackets(index)} = exp(${short(scores.values[index[1]])} − ${short(largest)}) / ${short(total)}`,
+    picked: `p${brackets(index)} = exp(${short(scores.values[index[1]])} ${largest < 0 ? "+" : "−"} ${short(Math.abs(largest))}) / ${short(total)}`,
     groups: [group([number("exp(scores[c] − m)", exps[index[1]]), number("1 / Σ exp(scores[k] − m)", 1 / total)])],
     seen: group([scores], "the scores"),
   };
@@ -225,11 +225,11 @@ export function lossValue(pass, loss) {
   const { w, sum, isMean, divisor } = pixelOf(pass, scoreAt(places[0] ?? target.shape.map(() => 0), 0));
   const p = pass.array(loss, "p");
   const minusLog = (indices) => number("−log p", indices.map((index) => -Math.log(element(p, index))), indices);
+  const ofLabel = at(pass, loss, "−log p[t]", places.map((place) => scoreAt(place, 0)));
   const mean = isMean ? [number(`1 / ${divisor}`, sum ? 1 / sum : 0)] : [];
   const labels = kept.map((i) => target.data[i]);
   const asked = e ? [number("1 − e", 1 - e)] : [];
-  const own = places.map((place, t) => scoreAt(place, labels[t]));
-  const groups = [group([...asked, number("w[t]", labels.map(w)), minusLog(own), ...mean], "the label")];
+  const groups = [group([ofLabel, ...asked, number("w[t]", labels.map(w)), ...mean], "the label")];
   for (let c = 0; e && c < C; c++) {
     const indices = places.map((place) => scoreAt(place, c));
     groups.push(group([number("e / C", e / C), number("w[c]", w(c)), minusLog(indices), ...mean], `smoothing, class ${c}`));
@@ -238,7 +238,7 @@ export function lossValue(pass, loss) {
   return {
     symbols: `value = Σ over pixels of ${one}${isMean ? ` / ${divisor}` : ""}`,
     picked: `value = sum over ${kept.length} pixels${isMean ? ` / ${short(sum)}` : ""}`,
-    groups, note: "sort by size: the pixels that cost most come first",
+    groups, note: "by size (o), the costliest come first",
     facts: { [divisor]: sum, "ignored pixels": target.data.length - kept.length },
   };
 }

@@ -53,7 +53,7 @@ export function maxPoolY(pass, stop, index) {
   const winner = at(pass, stop, "x", [[n, c, a, b]]);
   const ties = seen.values.filter((value) => value === winner.values[0]).length - 1;
   return {
-    symbols: "y[n,c,i,j] = max over r,s of x[n, c, i·stride + r·dilation − padding, j·stride + s·dilation − padding]",
+    symbols: "y[n,c,i,j] = max over r,s of x[n,c,a,b],   a = i·stride + r·dilation − padding, b alike",
     picked: `y${brackets(index)} = max of ${seen.values.length} pixels = x[${n},${c},${a},${b}]`,
     groups: [group([winner])],
     note: `the largest is at row ${a}, column ${b}${ties ? `, the first of ${ties + 1} that are equal` : ""}; the switch remembers ${a}·${W} + ${b} = ${where}`,

@@ -10,7 +10,7 @@ import { text } from "./format.js";
 
 const TITLES = {
   x: "in", y: "out", dy: "= ∂L/∂y", dx: "= ∂L/∂x", weight: "weights", dweight: "= ∂L/∂weight", dbias: "= ∂L/∂bias",
-  scores: "", dscores: "= ∂L/∂scores", p: "= softmax",
+  scores: "", dscores: "= ∂L/∂scores", p: "= softmax", "−log p[t]": "t: the label",
 };
 
 export class LayerTab {
@@ -33,14 +33,13 @@ export class LayerTab {
       onTerm: (term, isKey) => this.chooseTerm(explanation, term, isKey),
       onOrder: () => state.set({ order: state.order === "position" ? "size" : "position" }),
     });
-    const count = panels.querySelectorAll(".panel").length;
-    root.classList.toggle("wide", count > 2 && explanation.count < 10);
-    root.classList.toggle("three", count > 2);
+    // three panels take the whole width, and the terms lie below them
+    root.classList.toggle("wide", panels.childElementCount > 2 || stop === pass.loss);
     root.classList.toggle("with-cards", hasCards(stop));
     root.replaceChildren(panels, terms);
     if (hasCards(stop)) root.append(this.cards(explanation));
     const extra = this.extra(explanation);
-    if (extra) (hasCards(stop) ? root : terms).append(extra);
+    if (extra) terms.append(extra);
     this.refocus(focus);
   }
 
@@ -58,8 +57,8 @@ export class LayerTab {
     const ring = isAsked ? state.picked(name) : null;
     const { lit, active } = this.litIn(name, explanation);
     return panelElement({
-      name, tensor, ring, lit, active, state, title: TITLES[name] ?? TITLES[name.split(".")[0]] ?? "",
-      onPick: (array, index) => this.pick(array, index),
+      name, tensor, ring, lit, active, hasPlace: "xy".includes(pickFor(state.current.of)), state, title: TITLES[name] ?? TITLES[name.split(".")[0]] ?? "",
+      onPick: (array, index) => state.pick(array, index),
       onMap: (array, map) => this.show(array, map),
     });
   }
@@ -89,15 +88,6 @@ export class LayerTab {
       if (explanation.targets && name === "dx") active = explanation.targets[chosen.t];
     }
     return { lit, active };
-  }
-
-  // A click on an element: it becomes the picked one; what lies on the other side of the layer goes along.
-  pick(name, index) {
-    const { state } = this;
-    state.pick(name, index);
-    const other = { x: "y", y: "x" }[pickFor(name)];
-    const found = other && state.partner(other);
-    if (found && pickFor(state.current.of) !== "w") state.set({ picks: { ...state.picks, [other]: found } });
   }
 
   // Another map of an array; of the array in question, the same place in that map.
@@ -141,16 +131,7 @@ export class LayerTab {
       const m = dx.data.length / dx.shape[1];
       let [total, size_] = [0, 0];
       for (let i = c * m; i < (c + 1) * m; i++) [total, size_] = [total + dx.data[i], size_ + Math.abs(dx.data[i])];
-      lines.push(`<p>The dx of channel ${c} sum to ${text(total, 3)}, next to ${text(size_, 3)} for their sizes: nothing but rounding. Moving all x together changes no x̂.</p>`);
-    }
-    if (stop.kind === "Conv2d" && which === "B" && this.state.current.of === "dx") {
-      lines.push(`<p>${this.state.isRotated
-        ? "Turned by 180°, the kernel lies over the dy map as over a picture: each number of the patch meets the weight below it."
-        : "With the kernel as stored, the patch of dy stands turned: dy up and left of the pixel meets the weight down and right."}
-        Turn it (r): no product and no sum moves. Scatter stamps with w as it is, gather reads with w turned: one and the same dx.</p>`);
-    }
-    if (stop.kind === "ConvTranspose2d") {
-      lines.push(`<p>${which === "F" ? "This is what a convolution does in backward: each x is a stamp." : "This is what a convolution does in forward: a window on dy."}</p>`);
+      lines.push(`<p>All dx of channel ${c} sum to ${text(total, 3)}, their sizes to ${text(size_, 3)}: moving all x together changes no x̂.</p>`);
     }
     if (!lines.length) return null;
     const element = document.createElement("section");

@@ -4,7 +4,7 @@ import { readPass } from "./data.js";
 import { State, pickFor } from "./state.js";
 import { explain } from "./explain.js";
 import { scatter } from "./scatter.js";
-import { Overview, LEGEND } from "./overview.js";
+import { Overview, LEGEND, SYMBOLS } from "./overview.js";
 import { LayerTab } from "./layer_tab.js";
 import { PixelTab } from "./pixel.js";
 import { NudgeTab } from "./nudge_tab.js";
@@ -45,7 +45,7 @@ function draw() {
   slider.setAttribute("aria-valuetext", `${id}: ${stop.name}`);
   const at = which === "L" ? "between the passes" : `<b>${id}</b> of ${pass.stops.length} · ${which === "F" ? "forward" : "backward"}`;
   find("said").innerHTML = `${at} · loss ${text(pass.array(pass.loss, "value").data[0], 5)}`
-    + ` · <b>${escape(stop.name)}</b> <span class="soft">${escape(stop.label)}</span>`;
+    + ` · <b>${escape(stop.name)}</b> <span class="soft">${escape(shortened(stop.label))}</span>`;
   find("turn").textContent = which === "F" ? "to backward" : which === "B" ? "to forward" : "to the last layer";
   find("scale").textContent = `colours: ${state.scale === "layer" ? "whole array" : "each map"}`;
   document.body.dataset.pass = which;
@@ -66,19 +66,21 @@ function draw() {
   }
 }
 
+// Numbers of single precision, such as 0.699999988079071, as somebody has written them: 0.7.
+function shortened(label) {
+  return label.replace(/\d+\.\d{7,}/g, (digits) => String(Number(Number(digits).toPrecision(6))));
+}
+
 function viewButtons() {
   const buttons = state.views.map((view, k) => `<button data-view="${escape(view.id)}" aria-pressed="${view.id === state.view}" title="${escape(view.hint ?? "")} (${k + 1})">${escape(view.title)}</button>`);
-  const isTurned = state.here.stop.config.kernel_size && state.here.stop.shapes.weight && state.here.pass === "B";
-  const rotate = isTurned ? `<button id="rotate" aria-pressed="${state.isRotated}" title="by 180° (r)">turn the kernel</button>` : "";
+  const isTurned = state.here.stop.kind === "Conv2d" && state.here.pass === "B";
+  const rotate = isTurned ? `<button id="rotate" aria-pressed="${state.isStored}" title="gather with the kernel as it is stored, or turned by 180° (r)">w as stored</button>` : "";
   return (buttons.length > 1 ? buttons.join("") : "") + rotate;
 }
 
-// Where on the picture the picked element lies: [row, column] as shares of its height and width.
+// What is marked on the pictures: [row, column] as shares of height and width.
 function placeInPicture() {
-  const { of } = state.current;
-  const shape = of === "value" ? [] : pass.shape(state.here.stop, of);
-  const isMap = shape.length === 4 && pickFor(of) !== "w" && state.tab === "layer";
-  if (isMap) return state.picked(of).slice(2).map((i, axis) => (i + 0.5) / shape[2 + axis]);
+  if (state.tab === "layer") return [state.spot.row, state.spot.column];
   const scores = pass.loss.shapes.scores;
   return tabs.pixel.pixel.map((i, axis) => (i + 0.5) / (scores[2 + axis] ?? 1));
 }
@@ -96,9 +98,8 @@ function pickPixel(row, column) {
 
 // The page opens on the first layer, at the pixel that costs most.
 function begin() {
-  const [row, column] = tabs.pixel.costliest();
-  const shape = pass.stops[0].shapes.y ?? pass.stops[0].shapes.x;
-  if (shape.length === 4 && row < shape[2] && column < shape[3]) state.pick("y", [0, 0, row, column]);
+  state.follow([0, 0, ...tabs.pixel.costliest()], pass.loss.shapes.scores);
+  state.set({ picks: {} });
 }
 
 // ---------------------------------------------------------------- acts
@@ -109,7 +110,7 @@ const acts = {
   first: () => state.go(0),
   last: () => state.go(pass.timeline.length - 1),
   turn: () => state.go(2 * pass.stops.length - state.place === state.place ? state.place + 1 : 2 * pass.stops.length - state.place),
-  rotate: () => state.set({ isRotated: !state.isRotated }),
+  rotate: () => state.set({ isStored: !state.isStored }),
   order: () => state.set({ order: state.order === "position" ? "size" : "position" }),
   scale: () => state.set({ scale: state.scale === "layer" ? "map" : "layer" }),
   term: () => state.set({ term: nextTerm(explanation(), state) }),
@@ -120,7 +121,7 @@ const acts = {
 };
 
 function startPlaying() {
-  find("play").textContent = "❚❚ pause";
+  find("play").textContent = "pause";
   playing = setInterval(() => {
     if (state.place === pass.timeline.length - 1) stopPlaying();
     else acts.on();
@@ -130,7 +131,7 @@ function startPlaying() {
 function stopPlaying() {
   clearInterval(playing);
   playing = null;
-  find("play").textContent = "▶ play";
+  find("play").textContent = "play";
 }
 
 // Along the branch: to the stop that takes this one's y (of a fork, its last branch), or to where its x comes from.
@@ -215,7 +216,13 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   draw();
 });
 
-// ---------------------------------------------------------------- help
+// ---------------------------------------------------------------- words that stay
+
+const notes = pass.about.notes.join(". ");
+Object.assign(find("notes"), { textContent: notes, title: notes });
+const signs = LEGEND.filter(([sign]) => pass.stops.some((stop) => SYMBOLS[stop.kind] === sign));
+find("signs").innerHTML = signs.map(([sign, name]) => `<b>${sign}</b> ${name}`).join(" · ");
+find("signs").title = find("signs").textContent;
 
 find("about").innerHTML = `<form method="dialog"><button>close</button></form>
   <h2>How to read this page</h2>
@@ -229,7 +236,7 @@ find("about").innerHTML = `<form method="dialog"><button>close</button></form>
   <dl><dt>← →</dt><dd>one stop back, on</dd><dt>Home End</dt><dd>first, last stop</dd><dt>space</dt><dd>play</dd>
   <dt>↑ ↓</dt><dd>along the branch: back to the input, on to the output</dd><dt>b</dt><dd>this layer in the other pass</dd>
   <dt>shift + arrows</dt><dd>move the picked element (in a grid: arrows alone)</dd><dt>Page ↑ ↓</dt><dd>next, previous channel</dd>
-  <dt>1 2 3 4</dt><dd>the views of a layer</dd><dt>r</dt><dd>turn the kernel</dd><dt>t</dt><dd>next term</dd><dt>o</dt><dd>order of the terms</dd>
+  <dt>1 2 3 4</dt><dd>the views of a layer</dd><dt>r</dt><dd>gather's kernel as stored, or turned</dd><dt>t</dt><dd>next term</dd><dt>o</dt><dd>order of the terms</dd>
   <dt>s</dt><dd>scale of the colours</dd><dt>l p n</dt><dd>this layer, the pixel, nudge</dd></dl>
   <h2>Layers</h2><p class="layers">${LEGEND.map(([sign, name]) => `<span><b>${sign}</b> ${name}</span>`).join(" ")}</p>
   <p class="soft">minisegnet ${escape(pass.about.version)}. The address of this page holds the view: send it.</p>`;

@@ -1,19 +1,20 @@
 // The tab in which a weight or a pixel is changed.
 
 import { Nudger } from "./nudge.js";
+import { computing } from "./computing.js";
 import { isInside } from "./tensor.js";
 import { text, signed, indexText, escape } from "./format.js";
 
 export class NudgeTab {
   constructor(pass, root, state) {
-    Object.assign(this, { pass, root, state, nudger: new Nudger(pass), results: [], name: "weight" });
+    Object.assign(this, { pass, root, state, nudger: new Nudger(pass), results: [], name: "weight", said: "" });
     root.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.apply(Number(root.querySelector("[name=step]").value));
+      this.apply(this.step);
     });
     root.addEventListener("click", (event) => {
       const button = event.target.closest("[data-times]");
-      if (button) this.apply(Number(root.querySelector("[name=step]").value) * Number(button.dataset.times));
+      if (button) this.apply(this.step * Number(button.dataset.times));
     });
     root.addEventListener("change", (event) => {
       if (event.target.name === "what") {
@@ -21,10 +22,14 @@ export class NudgeTab {
         this.update();
       }
       if (event.target.name === "index") {
-        this.typed = event.target.value.split(",").map(Number);
-        this.update();
+        this.choose(event.target.value);
       }
     });
+  }
+
+  // What stands in the field: NaN for nothing.
+  get step() {
+    return this.root.querySelector("[name=step]").valueAsNumber;
   }
 
   // The number to change: [stop, name, index].
@@ -33,25 +38,42 @@ export class NudgeTab {
     const first = this.pass.stops[0];
     const names = here.stop.params ?? [];
     if (!names.includes(this.name) || here.stop.number < 0) {
-      const shape = first.shapes.x;
-      const index = here.stop === first ? picks.x : shape.map((size, axis) => (axis < 2 ? 0 : Math.floor(size / 2)));
-      return this.chosen(first, "x", index);
+      return this.chosen(first, "x", here.stop === first ? picks.x : this.state.placed(first.shapes.x));
     }
     return this.chosen(here.stop, this.name, this.name === "weight" ? picks.w : picks.b);
   }
 
+  // What was typed counts until another number is picked, or another stop is gone to.
   chosen(stop, name, index) {
-    const isTyped = this.typed && isInside(stop.shapes[name], this.typed);
-    return [stop, name, isTyped ? this.typed : index];
+    this.offered = `${this.state.here.id} ${name} ${index}`;
+    if (this.typed?.instead !== this.offered) this.typed = null;
+    return [stop, name, this.typed ? this.typed.index : index];
+  }
+
+  // The element whose index was typed; or words that say why there is none.
+  choose(typed) {
+    const [stop, name] = this.target;
+    const shape = stop.shapes[name];
+    const index = typed.split(",").map((part) => (part.trim() ? Number(part) : NaN));
+    if (isInside(shape, index)) this.typed = { index, instead: this.offered };
+    else this.said = `“${typed}” is no element: ${name} has the shape ${shape.join("×")}, so type ${shape.length} whole `
+      + `number${shape.length === 1 ? "" : "s"} from ${shape.map(() => 0).join()} to ${shape.map((size) => size - 1).join()}`;
+    this.update();
   }
 
   apply(step) {
-    if (!Number.isFinite(step) || step === 0) return;
     const [stop, name, index] = this.target;
-    const result = this.nudger.nudge(stop, name, index, step);
-    const words = name === "x" ? `pixel ${indexText(index)}` : `${stop.name} ${name}${indexText(index)}`;
-    this.results = [{ ...result, words }, ...this.results].slice(0, 8);
-    this.update(step);
+    if (!Number.isFinite(step) || step === 0) {
+      this.said = "type a number that is not 0 as the step";
+      this.update();
+      return;
+    }
+    computing(this.pass, this.root, () => {
+      const result = this.nudger.nudge(stop, name, index, step);
+      const words = name === "x" ? `pixel ${indexText(index)}` : `${stop.name} ${name}${indexText(index)}`;
+      this.results = [{ ...result, words }, ...this.results].slice(0, 8);
+      this.update(step);
+    });
   }
 
   update(step = null) {
@@ -64,7 +86,7 @@ export class NudgeTab {
     const options = names.map((one) => `<option value="${one}" ${one === name ? "selected" : ""}>${one === "x" ? "a pixel of the picture (x of the net)" : `${escape(here.stop.name)}: ${one}`}</option>`);
     this.root.innerHTML = `
       <section><h3>change one number, and compute the net again</h3>
-      <form>
+      <form novalidate>
         <label>what <select name="what">${options.join("")}</select></label>
         <label>which element <input name="index" value="${index.join(",")}" size="10"></label>
         <p>It is <b>${text(value, 5)}</b>; its gradient is <b>${signed(gradient, 5)}</b>: the loss should change by ${signed(gradient, 3)} for each 1 that is added.</p>
@@ -73,10 +95,12 @@ export class NudgeTab {
         <button type="button" data-times="0.1">a tenth of that</button>
         <button type="button" data-times="10">ten times that</button>
       </form>
-      <p class="soft">The gradient speaks of small steps. Take smaller ones, and true / predicted goes to 1; take large ones, and the curve bends away.</p></section>
+      <p class="wrong" role="alert">${escape(this.said)}</p>
+      <p class="soft">The gradient speaks of small steps. Take smaller ones, and true / predicted goes to 1, though kinks of ReLU and max pool may disturb it on the way; take large ones, and the curve bends away.</p></section>
       <section class="scroll"><table class="results"><tr><th>changed</th><th>by</th><th>gradient × step</th><th>true change</th><th>true / predicted</th><th>loss</th><th>pixels that flip</th><th>ms</th></tr>
       ${this.results.map((r) => `<tr><td>${escape(r.words)}</td><td>${signed(r.step)}</td><td>${signed(r.predicted)}</td><td data-change="${r.change}">${signed(r.change)}</td>
         <td>${r.predicted ? text(r.change / r.predicted, 4) : "–"}</td><td>${text(r.before, 6)} → ${text(r.loss, 6)}</td><td>${r.flipped}</td><td>${Math.round(r.ms)}</td></tr>`).join("")}
       </table>${this.results.length ? "" : '<p class="soft">nothing was changed yet</p>'}</section>`;
+    this.said = "";
   }
 }

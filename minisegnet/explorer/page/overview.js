@@ -5,12 +5,12 @@ import { asMaps, norm } from "./tensor.js";
 import { drawMap } from "./panel.js";
 import { percent, escape } from "./format.js";
 
-const SYMBOLS = {
+export const SYMBOLS = {
   Conv2d: "C", ConvTranspose2d: "T", BatchNorm2d: "N", ReLU: "R", LeakyReLU: "R", MaxPool2d: "P", AvgPool2d: "A",
   AdaptiveAvgPool2d: "A", unpool: "U", Upsample: "↑", resize: "↑", fork: "Y", concat: "‖", sum: "+", Identity: "=",
   Dropout: "D", Linear: "L", Flatten: "F", Sigmoid: "S", Tanh: "T",
 };
-const SMALLEST = 22; // pixels, of a box
+const SMALLEST = 23; // pixels, of a box
 export const LEGEND = [
   ["C", "convolution"], ["N", "batch norm"], ["R", "ReLU"], ["P", "max pool"], ["A", "average"], ["T", "transposed conv."],
   ["U", "unpool"], ["↑", "enlarge"], ["Y", "fork"], ["‖", "concat"], ["+", "sum"], ["=", "identity"], ["D", "dropout"],
@@ -79,9 +79,9 @@ export class Overview {
     const most = Math.max(10, Math.floor(inner / (SMALLEST + 6)) - 1);
     const rows = layOut(pass.stops, most);
     const columns = Math.min(most, longest) + 1;
-    const gap = rows.length > 6 ? 6 : 8;
-    const tallest = Math.max(130, (innerHeight > 900 ? 0.26 : 0.18) * innerHeight) / rows.length - gap;
-    const size = Math.max(rows.length > 6 ? SMALLEST : 26, Math.min(64, Math.floor(inner / columns) - gap, tallest));
+    const gap = rows.length > 4 ? 4 : 8;
+    const tallest = Math.max(120, (innerHeight > 900 ? 0.26 : 0.15) * innerHeight) / rows.length - gap;
+    const size = Math.max(rows.length > 4 ? SMALLEST : 26, Math.min(64, Math.floor(inner / columns) - gap, tallest));
     const step = size + gap;
     this.places = new Map();
     rows.forEach((row, r) => {
@@ -177,7 +177,7 @@ export class Overview {
       const label = document.createElement("i");
       label.className = "part";
       label.title = `${branch}: its share, in %, of the gradient that arrives at the fork before it`;
-      label.textContent = this.size < 34 ? percent(share).replace("%", "") : percent(share);
+      label.textContent = percent(share);
       this.root.querySelector(`[data-stop="${next}"]`).append(label);
     });
   }

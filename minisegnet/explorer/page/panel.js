@@ -70,18 +70,18 @@ export function shownMap(tensor, name, state, lit, active) {
   return lit.length ? toMap(shape, lit[0])[0] : 0;
 }
 
-// The first row and column of the window: around the ring, the active term, or the middle of what is lit.
-function windowAt(tensor, map, ring, lit, active) {
+// The first row and column of the window: around the ring, what is framed, the active term, or the spot.
+function windowAt(tensor, map, ring, framed, active, spot) {
   const { height, width } = asMaps(tensor.shape);
   const here = (index) => index && toMap(tensor.shape, index)[0] === map;
-  let centre = [height / 2, width / 2];
-  const places = lit.filter(here).map((index) => toMap(tensor.shape, index));
+  let centre = toMap(tensor.shape, spot).slice(1);
+  const places = framed.map((index) => toMap(tensor.shape, index));
   const span = (axis) => {
     const all = places.map((place) => place[axis]);
     return [Math.min(...all), Math.max(...all)];
   };
   if (here(ring)) centre = toMap(tensor.shape, ring).slice(1);
-  else if (places.length && places.length <= 200) {
+  else if (places.length) {
     const [rows, columns] = [span(1), span(2)];
     const isNear = rows[1] - rows[0] < WINDOW && columns[1] - columns[0] < WINDOW;
     if (isNear) centre = [(rows[0] + rows[1]) / 2, (columns[0] + columns[1]) / 2];
@@ -90,6 +90,16 @@ function windowAt(tensor, map, ring, lit, active) {
   } else if (here(active)) centre = toMap(tensor.shape, active).slice(1);
   const start = (middle, size) => Math.max(0, Math.min(Math.round(middle) - 4, size - WINDOW));
   return [start(centre[0], height), start(centre[1], width)];
+}
+
+// Which of the elements in the sum get a frame in this map. Where they fill the window, frames would say nothing: then
+// it is the one at the spot alone, if the number in question belongs to a place.
+function framedIn(tensor, map, lit, spot, hasPlace) {
+  const here = lit.filter((index) => toMap(tensor.shape, index)[0] === map);
+  const { height, width } = asMaps(tensor.shape);
+  const isAll = here.length > 1 && here.length >= height * width;
+  if (!isAll && here.length <= WINDOW * WINDOW) return here;
+  return hasPlace ? here.filter((index) => index.join() === spot.join()).slice(0, 1) : [];
 }
 
 // The largest size of a number in the window: what the power of ten over it goes by.
@@ -109,8 +119,9 @@ function largestIn(tensor, map, top, left) {
 //   title             words for it
 //   ring              the element in question, or null
 //   lit               elements that have a part in it
+//   hasPlace          whether the element in question lies at a place of the picture, as a weight does not
 //   active            the element of the chosen term, or null
-export function panelElement({ name, tensor, title, ring, lit, active, state, onPick, onMap }) {
+export function panelElement({ name, tensor, title, ring, lit, active, hasPlace, state, onPick, onMap }) {
   const element = document.createElement("section");
   const kind = meaning(name);
   element.className = `panel ${kind} ${/^d?weight|^d?bias/.test(name) ? "of-weight" : /^d?x|^scores/.test(name) ? "of-input" : ""}`;
@@ -118,12 +129,14 @@ export function panelElement({ name, tensor, title, ring, lit, active, state, on
   const { count, height, width } = asMaps(tensor.shape);
   const map = shownMap(tensor, name, state, ring ? [ring] : lit, active);
   const [low, high] = scaleOf(tensor, map, state.scale);
-  const [top, left] = windowAt(tensor, map, ring, lit, active);
+  const spot = state.placed(tensor.shape);
+  const framed = framedIn(tensor, map, lit, fromMap(tensor.shape, map, ...toMap(tensor.shape, spot).slice(1)), hasPlace);
+  const [top, left] = windowAt(tensor, map, ring, framed, active, spot);
   const exponent = exponentFor(largestIn(tensor, map, top, left));
   const factor = exponent ? ` <b class="power">× ${powerText(exponent)}</b>` : "";
   element.innerHTML = `
     <h3><b>${escape(name)}</b> ${escape(title)} <span class="soft">${mapWords(tensor.shape, map)}</span>${factor}</h3>
-    <div class="window">${gridHtml({ tensor, map, top, left, kind, ring, lit, active, low, high, exponent, name })}</div>
+    <div class="window">${gridHtml({ tensor, map, top, left, kind, ring, framed, active, low, high, exponent, name })}</div>
     <div class="below"><div class="legend"><span>${text(low, 2)}</span><i class="bar ${kind}"></i><span>${text(high, 2)}</span></div></div>`;
   const below = element.querySelector(".below");
   if (count > 1 && tensor.shape.length === 4 && kind !== "weight" && name !== "dweight") {
@@ -142,15 +155,13 @@ function mapWords(shape, map) {
   const [, C, H, W] = shape;
   return /* a kernel or a map */ shape[0] > 1
     ? `[${Math.floor(map / C)},${map % C}] of ${shape[0]}×${C} kernels`
-    : `map ${map % C} of ${C} · ${H}×${W}`;
+    : `map ${map % C} of 0–${C - 1} · ${H}×${W}`;
 }
 
-function gridHtml({ tensor, map, top, left, kind, ring, lit, active, low, high, exponent, name }) {
+function gridHtml({ tensor, map, top, left, kind, ring, framed, active, low, high, exponent, name }) {
   const { height, width } = asMaps(tensor.shape);
   const colour = palette(kind, low, high);
-  const here = lit.filter((index) => toMap(tensor.shape, index)[0] === map);
-  // where the whole map is in the sum, frames around all cells would say nothing
-  const isLit = new Set((here.length < height * width || here.length === 1 ? here : []).map((index) => offset(tensor.shape, index)));
+  const isLit = new Set(framed.map((index) => offset(tensor.shape, index)));
   const [ringAt, activeAt] = [ring, active].map((index) => (index ? offset(tensor.shape, index) : -1));
   const columns = Array.from({ length: Math.min(WINDOW, width) }, (_, k) => left + k);
   const rows = Array.from({ length: Math.min(WINDOW, height) }, (_, k) => top + k);

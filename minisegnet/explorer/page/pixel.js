@@ -4,6 +4,7 @@ import { zeros, at, norm, fromMap, isInside } from "./tensor.js";
 import { pixelOf } from "./explain_elements.js";
 import { runBackward, receptiveFields } from "./network.js";
 import { sharesOf } from "./overview.js";
+import { computing } from "./computing.js";
 import { text, signed, percent, escape } from "./format.js";
 
 // All that the page says about one pixel of the prediction, as numbers.
@@ -115,19 +116,26 @@ export class PixelTab {
 
   update() {
     const [row, column] = this.state.pixel = this.pixel;
+    if (this.trails.has(`${row},${column}`)) this.draw(row, column);
+    else computing(this.pass, this.root, () => this.draw(row, column));
+  }
+
+  draw(row, column) {
     const facts = pixelFacts(this.pass, row, column);
     const { grads, boxes, picture, spread } = this.trail(row, column);
     const names = this.pass.about.classes;
     const isWrong = !facts.isIgnored && facts.predicted !== facts.label;
     const said = facts.isIgnored ? "It has no label (void): it is silent, and sends no gradient."
       : isWrong ? `The net says <b>${escape(names[facts.predicted])}</b>, the truth is <b>${escape(names[facts.label])}</b>: it is wrong.`
-        : `The net says <b>${escape(names[facts.predicted])}</b>, and that is right.`;
+        : this.pass.about.hasTruth ? `The net says <b>${escape(names[facts.predicted])}</b>, and that is right.`
+          : `The net says <b>${escape(names[facts.predicted])}</b>; there is no mask, so that is taken as true.`;
     this.root.innerHTML = `
       <section class="facts"><h3>pixel ${row}, ${column}</h3><p>${said}
         ${facts.isIgnored ? "" : `Its loss is −log p = ${text(facts.loss)}, weight ${text(facts.weight)}: a part of ${text(facts.part)} in the whole loss.`}</p>
         ${classTable(facts, this.pass.about, true)}</section>
       <section class="field"><h3>what it can see, and what it looks at</h3><div class="maps"></div><p class="words"></p></section>
       <section class="trail"><h3>the trail of its gradient, from the loss back to the picture</h3>
+        <p class="soft">The number is the length of <b>this pixel's</b> gradient there, the bar its logarithm. A click goes to the layer, which shows the gradient of the <b>whole</b> loss.</p>
         <div class="scroll" tabindex="0">${trailRows(this.pass, grads)}</div></section>`;
     const box = boxes[0];
     const words = this.root.querySelector(".words");
@@ -136,9 +144,12 @@ export class PixelTab {
       this.root.querySelector(".maps").append(fieldCanvas(this.pictures.picture, box, [row, column], null),
         fieldCanvas(null, box, [row, column], picture));
       const size = box ? `${box[2] - box[0] + 1}×${box[3] - box[1] + 1}` : "0";
-      words.innerHTML = `It <b>can</b> see ${size} pixels of the picture (the frame; theoretical receptive field${
-        this.pass.stops.some((stop) => stop.training) ? ", batch statistics left out" : ""}). `
-        + (spread.total ? `It <b>looks</b> at less: 90% of its gradient lies on ${spread.count} pixels, as many as a square of ${spread.side}×${spread.side} has (effective receptive field, second picture: the brighter, the more gradient).` : "No gradient arrives.");
+      const isBatch = this.pass.stops.some((stop) => stop.training);
+      const isLess = box && !isBatch && spread.count < (box[2] - box[0] + 1) * (box[3] - box[1] + 1);
+      words.innerHTML = (isBatch
+        ? `Through the batch's mean and variance it <b>can</b> see the whole picture; without them, the ${size} pixels of the frame. `
+        : `It <b>can</b> see ${size} pixels of the picture (the frame; theoretical receptive field). `)
+        + (spread.total ? `${isLess ? "It <b>looks</b> at less: " : ""}90% of its gradient lies on ${spread.count} pixels, as many as a square of ${spread.side}×${spread.side} has (effective receptive field, second picture: the brighter, the more gradient).` : "No gradient arrives.");
     }
   }
 }

@@ -3,7 +3,6 @@
 //   #at=B5&view=gather&y=0,1,4,7&x=0,0,4,7&w=1,0,1,1&tab=pixel&pixel=4,7
 
 import { isInside } from "./tensor.js";
-import { linksOf, hasLinks, pick } from "./links.js";
 import { viewsOf } from "./views.js";
 
 export class State {
@@ -14,8 +13,11 @@ export class State {
     this.view = "forward";
     this.tab = "layer";
     this.pixel = null; // [row, column] of the prediction, that the tab "pixel" is about; null: the one that costs most
+    // What the reader follows through the net: a channel, and a place as shares of the picture's height and width. Only
+    // a pick changes it, so that a walk through small maps and back ends where it began.
+    this.spot = { channel: 0, row: 0.5, column: 0.5 };
     this.picks = {}; // y, x, w, b: an index in y and dy, in x and dx, in the weight, in the bias
-    this.isRotated = false;
+    this.isStored = false; // whether gather shows the kernel as it is stored, instead of turned as it lies over dy
     this.order = "position";
     this.scale = "layer";
     this.term = -1;
@@ -38,7 +40,22 @@ export class State {
   // The picked element of an array, of the arrays that the picks stand for.
   picked(name) {
     if (name === "value") return [];
-    return this.picks[pickFor(name)];
+    const [index, shape] = [this.picks[pickFor(name)], this.pass.shape(this.here.stop, name)];
+    return isInside(shape, index) ? index : this.placed(shape); // of branches, each may have a size of its own
+  }
+
+  // The element of an array at the spot; of an array that is no map, the middle.
+  placed(shape) {
+    if (shape.length !== 4) return shape.map((size, axis) => (axis < 1 && shape.length > 1 ? 0 : Math.floor(size / 2)));
+    const { channel, row, column } = this.spot;
+    const inside = (share, size) => Math.min(size - 1, Math.floor(share * size + 1e-9));
+    return [0, Math.min(channel, shape[1] - 1), inside(row, shape[2]), inside(column, shape[3])];
+  }
+
+  // Follow the middle of an element of a map from now on.
+  follow(index, shape) {
+    if (shape.length !== 4 || !isInside(shape, index)) return;
+    this.spot = { channel: index[1], row: (index[2] + 0.5) / shape[2], column: (index[3] + 0.5) / shape[3] };
   }
 
   set(changes) {
@@ -47,63 +64,39 @@ export class State {
     this.changed();
   }
 
+  // Pick an element. A pick in a map moves the spot, and what lies there on the other side of the layer goes along.
   pick(name, index) {
     const slot = pickFor(name);
+    const other = { x: "y", y: "x" }[slot];
+    const shape = this.pass.shape(this.here.stop, name);
     this.picks = { ...this.picks, [slot]: [...index] };
+    if (other && shape.length === 4) {
+      this.follow(index, shape);
+      delete this.picks[other];
+    }
     this.term = -1;
     this.settle();
     this.changed();
   }
 
-  // Go to a place of the time line; the picked element goes along.
+  // Go to a place of the time line. The spot stays; so does an element, in the same layer's other pass.
   go(place) {
     const target = Math.max(0, Math.min(this.pass.timeline.length - 1, place));
-    const [from, to] = [this.here.stop, this.pass.timeline[target].stop];
-    const { x, y } = this.picks;
+    if (this.here.stop !== this.pass.timeline[target].stop) this.picks = {};
     this.place = target;
     this.term = -1;
     this.channels = {};
-    if (from !== to) {
-      const isForward = to.number < 0 || (from.number >= 0 && to.number > from.number);
-      this.picks = {};
-      const [x0, y0] = [shapeOf(to, "x"), shapeOf(to, "y")];
-      if (isForward) {
-        const anchor = from.number < 0 ? x : y;
-        this.picks.x = moved(anchor, shapeOf(from, "y"), x0);
-        this.picks.y = this.partner("y") ?? moved(this.picks.x, x0, y0);
-      } else {
-        const anchor = from.number < 0 ? y : x;
-        this.picks.y = moved(anchor, shapeOf(from, from.number < 0 ? "y" : "x"), y0);
-        this.picks.x = this.partner("x") ?? moved(this.picks.y, y0, x0);
-      }
-    }
     this.settle();
     this.changed();
-  }
-
-  // The element on the other side of the layer that belongs to the picked one: under its window, or where its window is.
-  // Where a layer treats each element by itself, it is the element of the same index.
-  partner(side) {
-    const stop = this.here.stop;
-    const [from, to] = side === "y" ? ["inp", "out"] : ["out", "inp"];
-    const known = this.picks[side === "y" ? "x" : "y"];
-    const [mine, there] = [shapeOf(stop, side === "y" ? "x" : "y"), shapeOf(stop, side)];
-    if (!known || !isInside(mine, known)) return null;
-    if (!hasLinks(stop)) return isInside(there, known) && mine.length === there.length ? [...known] : null;
-    if (known.length !== 4) return null;
-    const place = linksOf(stop).map((links, axis) => {
-      const found = pick(links, from, known[2 + axis]);
-      return found[Math.floor(found.length / 2)]?.[to];
-    });
-    return place.includes(undefined) ? null : [0, Math.min(known[1], there[1] - 1), ...place];
   }
 
   // Make every pick an element that exists.
   settle() {
     const stop = this.here.stop;
     for (const slot of ["x", "y"]) {
-      const shape = shapeOf(stop, slot);
-      if (!this.picks[slot] || !isInside(shape, this.picks[slot])) this.picks[slot] = middle(shape);
+      const shapes = shapesOf(stop, slot);
+      const index = this.picks[slot];
+      if (!index || !shapes.some((shape) => isInside(shape, index))) this.picks[slot] = this.placed(shapes[0]);
     }
     const weight = stop.shapes.weight;
     if (weight && (!this.picks.w || !isInside(weight, this.picks.w))) this.picks.w = firstWeight(stop, this.picks);
@@ -120,7 +113,7 @@ export class State {
     for (const [slot, index] of Object.entries(this.picks)) if (index) parts.push(`${slot}=${index.join(",")}`);
     if (this.tab !== "layer") parts.push(`tab=${this.tab}`);
     if (this.tab === "pixel" && this.pixel) parts.push(`pixel=${this.pixel.join(",")}`);
-    if (this.isRotated) parts.push("rotate=1");
+    if (this.isStored) parts.push("kernel=stored");
     return `#${parts.join("&")}`;
   }
 
@@ -132,7 +125,7 @@ export class State {
     this.place = place;
     this.view = parts.get("view") ?? "";
     this.tab = ["layer", "pixel", "nudge"].includes(parts.get("tab")) ? parts.get("tab") : "layer";
-    this.isRotated = parts.get("rotate") === "1";
+    this.isStored = parts.get("kernel") === "stored";
     this.pixel = parts.has("pixel") ? parts.get("pixel").split(",").map(Number) : null;
     this.picks = {};
     this.channels = {};
@@ -140,6 +133,8 @@ export class State {
     for (const slot of ["x", "y", "w", "b"]) {
       if (parts.has(slot)) this.picks[slot] = parts.get(slot).split(",").map(Number);
     }
+    const slot = [pickFor(this.current.of), "y", "x"].find((one) => "xy".includes(one) && this.picks[one]);
+    if (slot) for (const shape of shapesOf(this.here.stop, slot).reverse()) this.follow(this.picks[slot], shape);
     this.settle();
     this.changed();
     return true;
@@ -152,14 +147,11 @@ export function pickFor(name) {
   return { x: "x", y: "y", weight: "w", bias: "b" }[base] ?? "y"; // scores, dscores and p of the loss: y
 }
 
-// The shape that picks of x or y have at a stop: of a fork or join that of its first branch, of the loss the scores'.
-export function shapeOf(stop, side) {
+// The shapes that picks of x or y may have at a stop: of a fork or join those of its branches, of the loss the scores'.
+function shapesOf(stop, side) {
   const { shapes, branches } = stop;
-  return shapes[side] ?? shapes[`${side}.${branches[0]}`] ?? shapes.scores;
-}
-
-function middle(shape) {
-  return shape.map((size, axis) => (axis < 2 && shape.length > 2 ? 0 : Math.floor(size / 2)));
+  const found = [side, ...(branches ?? []).map((branch) => `${side}.${branch}`)].filter((name) => name in shapes);
+  return found.length ? found.map((name) => shapes[name]) : [shapes.scores];
 }
 
 function firstWeight(stop, { x, y }) {
@@ -167,13 +159,4 @@ function firstWeight(stop, { x, y }) {
   if (shape.length === 4) return [Math.min(y[1], shape[0] - 1), 0, Math.floor(shape[2] / 2), Math.floor(shape[3] / 2)];
   if (shape.length === 2) return [Math.min(y.at(-1), shape[0] - 1), Math.min(x.at(-1), shape[1] - 1)];
   return [Math.min(y[1] ?? 0, shape[0] - 1)];
-}
-
-// The element of another array at the same place of the picture.
-function moved(index, from, to) {
-  if (!index || index.length !== to.length || index.length !== 4) return middle(to);
-  return index.map((i, axis) => {
-    if (from[axis] === to[axis]) return i;
-    return axis < 2 ? Math.min(i, to[axis] - 1) : Math.min(to[axis] - 1, Math.floor(((i + 0.5) * to[axis]) / from[axis]));
-  });
 }

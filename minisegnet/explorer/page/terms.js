@@ -5,7 +5,7 @@ import { termsOf } from "./explanation.js";
 import { text, signed, indexText, escape } from "./format.js";
 
 const ROW = 26; // pixels
-const SPELT = 3; // products that the formula line spells out
+const SPELT = 2; // products that the formula line spells out
 
 // Symbols, then the picked indices, then the numbers, ending in the array's value.
 export function formulaHtml(explanation) {
@@ -23,17 +23,21 @@ function numbersLine(explanation) {
       terms.push(group.factors.map((factor) => text(factor.values[t])).join("·"));
     }
   }
-  if (explanation.targets) return `= ${terms[0] ?? ""}, and so on: ${explanation.targets.length} products`;
+  if (explanation.targets) {
+    const count = explanation.targets.length;
+    return `${terms[0] ?? "nothing"}${count > 1 ? `, and so on: ${count} products` : ""}`;
+  }
   const shown = explanation.count <= SPELT + 1 ? terms : [...terms.slice(0, SPELT), `… (${explanation.count - SPELT} more)`];
   const result = `= ${text(explanation.recorded, 6)}`;
-  return shown.length ? `= ${shown.join(" + ").replaceAll("+ −", "− ")} ${result}` : result;
+  const isAlone = terms.length === 1 && explanation.count === 1 && !terms[0].includes("·"); // a sum of one number: that is it
+  return shown.length && !isAlone ? `= ${shown.join(" + ").replaceAll("+ −", "− ")} ${result}` : result;
 }
 
 // The last line: whether the terms add up.
 export function verdict(explanation) {
-  if (explanation.targets) return `${explanation.targets.length} products, each a term of another dx`;
+  if (explanation.targets) return `${explanation.targets.length === 1 ? "one product, a term of one dx" : `${explanation.targets.length} products, each a term of another dx`}`;
   const source = explanation.isRecorded ? "recorded" : "computed for the whole array";
-  const sign = explanation.agrees ? "✓ the same to 1e-5" : "✗ NOT the same";
+  const sign = explanation.agrees ? "✓ the same to 1e-5 of Σ|terms|" : "✗ NOT the same";
   const count = `${explanation.count} term${explanation.count === 1 ? "" : "s"}`;
   return `sum of ${count}: ${text(explanation.total, 7)} · ${source}: ${text(explanation.recorded, 7)} · ${sign}`;
 }
@@ -47,7 +51,7 @@ export function termsElement({ explanation, state, onTerm, onOrder }) {
       <button class="order" title="sort the terms (o)">${state.order === "position" ? "by position" : "by size"}</button>
       <button class="step" title="next term (t)">next term</button></h3>${seen}
     <div class="list ${explanation.count === 0 ? "empty" : ""}" tabindex="0" role="listbox" aria-label="terms of the sum; up and down choose one"><div class="rows"></div></div>
-    <p class="verdict ${explanation.agrees === false ? "wrong" : ""}" role="status" title="up to rounding: 1e-5 of the size of the terms">${verdict(explanation)}</p>`;
+    <p class="verdict ${explanation.agrees === false ? "wrong" : ""}" role="status" title="up to rounding in single precision: the difference is below 1e-5 times the sum of the terms’ sizes">${verdict(explanation)}</p>`;
   const terms = termsOf(explanation, state.order);
   const [list, rows] = [element.querySelector(".list"), element.querySelector(".rows")];
   for (const group of explanation.groups) group.columns ??= columnsOf(group);
@@ -55,13 +59,14 @@ export function termsElement({ explanation, state, onTerm, onOrder }) {
   const factors = Math.max(1, ...columns.map((one) => one.length));
   rows.style.height = `${(terms.length + 1) * ROW}px`;
   rows.style.setProperty("--factors", factors);
-  const head = (columns.find((one) => one.length === factors) ?? []).map((column) => column.name);
+  const head = columns.find((one) => one.length === factors) ?? [];
   const wanted = terms.findIndex((term) => flat(explanation, term) === state.term);
   const fill = () => {
     const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 4);
     const last = Math.min(terms.length, first + Math.ceil((list.clientHeight || 400) / ROW) + 8);
-    const title = `<div class="row head" style="top:0">${head.map((name) => `<span title="${escape(name)}">${escape(name)}</span>`).join("")}`
-      + `<span>${explanation.targets ? "to dx" : "product"}</span><span>${explanation.targets ? "product" : "sum"}</span></div>`;
+    const title = `<div class="row head" style="top:0">${head.map(headHtml).join("")}`
+      + (explanation.targets ? "<span>to dx</span><span>product</span></div>"
+        : '<span>product</span><span title="the running sum: of this term and all above it">so far</span></div>');
     rows.innerHTML = title + terms.slice(first, last).map((term, k) => rowHtml(explanation, term, first + k, state)).join("");
   };
   list.addEventListener("scroll", fill);
@@ -86,6 +91,11 @@ export function termsElement({ explanation, state, onTerm, onOrder }) {
     fill();
   });
   return element;
+}
+
+function headHtml({ name, indices, short }) {
+  const title = indices ? `${name}: index and value; of a map's index, the leading 0, the number of the picture, is left out` : name;
+  return `<span title="${escape(title)}">${escape(short ?? name)}</span>`;
 }
 
 // The number of the term after the chosen one, in the order shown; from the last one back to the first.
@@ -124,7 +134,8 @@ function columnsOf(group) {
   if (!same.length) return columns;
   const values = same.reduce((product, factor) => product * factor.values[0], 1);
   const name = same.map((factor) => factor.array + (factor.indices ? indexText(factor.indices[0]) : "")).join(" · ");
-  return [...columns, { name, indices: null, values: group.products.map(() => values) }];
+  const short = same.length > 1 ? "constant" : name;
+  return [...columns, { name: `${name}, the same in all terms`, short, indices: null, values: group.products.map(() => values) }];
 }
 
 // There is one picture only: of the index of a map's element, 0,c,i,j, the last three say it all.

@@ -15,7 +15,7 @@ function lossViews() {
   return [
     { id: "dscores", title: "p − y", hint: "where the gradient begins", of: "dscores", panels: ["dscores", "classes"] },
     { id: "p", title: "softmax", hint: "scores become probabilities", of: "p", panels: ["scores", "p", "classes"] },
-    { id: "value", title: "the loss", hint: "a mean over pixels", of: "value", panels: ["p", "classes"] },
+    { id: "value", title: "the loss", hint: "a mean over pixels", of: "value", panels: ["−log p[t]", "classes"] },
   ];
 }
 
