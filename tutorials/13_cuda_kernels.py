@@ -1,17 +1,17 @@
 # %% [markdown]
 # # CUDA kernels, in the simulator
 #
-# A GPU runs one function in thousands of threads. At the end you will know how to turn a gradient into a grid of
-# threads, why each of them gathers, what shared memory and barriers are for, and how a million numbers are added up.
+# At the end you will know how to turn a gradient into a grid of threads, why each of them gathers, what shared memory
+# and barriers are for, and how a million numbers are added up. A GPU runs one function in thousands of such threads.
 # Builds on the tutorials on convolution (1, 2), on ReLU (4) and on tutorial 12.
 #
-# You need no GPU: Numba simulates one in Python, slowly, and there a kernel may even contain a `print`. Who has one
-# sets `NUMBA_ENABLE_CUDASIM=0` before Python starts, and the same kernels are compiled for it.
+# You need no GPU: Numba simulates one in Python, slowly, and there a kernel may even contain a `print`. If you have
+# one, set `NUMBA_ENABLE_CUDASIM=0` before Python starts, and the same kernels are compiled for it.
 
 # %%
 import os
 
-os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")  # Numba looks at both when it is imported
+os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")  # Numba looks at both when imported
 os.environ.setdefault("NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS", "0")  # our grids are tiny, and that is all right here
 
 from collections import Counter
@@ -40,7 +40,8 @@ np.set_printoptions(precision=3, suppress=True, linewidth=110)
 #     i = blockIdx.x * blockDim.x + threadIdx.x           which is what cuda.grid(1) returns
 #
 # All blocks have the same size. 10 elements in blocks of 4 need 3 blocks, 12 threads: two of them have no element, and
-# the guard `if i < y.size` sends them home. Without it they would write behind the array, and a GPU does not complain.
+# the guard `if i < y.size` sends them home. Without it they would write past the end of the array, and a GPU does not
+# complain.
 
 
 # %%
@@ -173,9 +174,9 @@ assert np.allclose(dx, dx_true, atol=1e-5)
 # %% [markdown]
 # ## What does it read?
 #
-# As on the CPU, the multiply-adds are not what takes long, but fetching their numbers. So count the reads. In the
+# As on the CPU, it is not the multiply-adds that take long, but fetching their numbers. So count the reads. In the
 # simulator a kernel accepts anything that behaves like an array: here one that notes what is read. Along a row of W
-# pixels, 3W - 2 of the 3W pairs of pixel and tap lie inside; so there are `C*O*(3H-2)*(3W-2)` reads of dy.
+# pixels, 3W - 2 of the 3W pairs of pixel and tap lie inside; so there are `N*C*O*(3H-2)*(3W-2)` reads of dy.
 
 
 # %%
@@ -200,7 +201,7 @@ plain = Watched(dy)
 if SIMULATED:
     launch(dx_plain, blocks_for(dx.size, 16), 16, dx, plain, w)
     print(f"{len(plain.reads)} reads of {dy.size} numbers of dy, {len(plain.reads) / dx.size:.1f} for each dx")
-    assert len(plain.reads) == C * O * (3 * H - 2) * (3 * W - 2)
+    assert len(plain.reads) == N * C * O * (3 * H - 2) * (3 * W - 2)
 
 # %% [markdown]
 # ## Shared memory and the barrier
@@ -209,7 +210,7 @@ if SIMULATED:
 # a part of what all will need, they wait for each other, and then read from there. The waiting is a *barrier*,
 # `cuda.syncthreads()`: nobody passes before all threads of the block have come.
 #
-# What it is good for shows a model of a block, in plain Python: a thread is a generator, and `yield` is the barrier.
+# A model of a block shows what it is good for, in plain Python: a thread is a generator, and `yield` is the barrier.
 # Between two barriers threads run in any order; here one after the other.
 
 
@@ -234,7 +235,7 @@ def with_barrier(t, y, x, shared):
 def without(t, y, x, shared):
     shared[t] = x[t]
     y[t] = shared[t] + shared[(t + 1) % 4]
-    yield
+    yield  # too late
 
 
 def in_an_if(t, y, x, shared):
@@ -259,7 +260,8 @@ assert results["without"].tolist() == [1, 2, 3, 5]
 # Without the barrier, thread 0 reads what thread 1 has not written yet. With the barrier inside an `if`, some threads
 # wait for others that never come: on a GPU the program hangs, or goes on with wrong numbers. So barriers stand where
 # all threads of the block pass, never inside an `if` that they decide differently, and never behind an early `return`.
-# Numba's simulator does *not* notice either mistake; this model does, and on a GPU NVIDIA's `compute-sanitizer`.
+# Numba's simulator complains of neither mistake, and may even compute the right numbers, now and then or always. This
+# model shows both, and so does NVIDIA's `compute-sanitizer` on a GPU.
 #
 # ## A tile of the picture
 #
@@ -326,8 +328,9 @@ for side in (4, 8, 16, 32):
 
 # %% [markdown]
 # The numbers in the picture: a pixel of dy is read for each of the 2 channels of dx, times nine taps; in tiles, times
-# the number of tiles whose piece it lies in. From there on the products read shared memory, two numbers for each. The
-# next rung in `kernels/cuda` keeps 8x8 sums in a thread's registers: 16 numbers then serve 64 products.
+# the number of tiles whose piece it lies in. (Each dx sums over both channels of dy; the picture shows the first.) Now
+# the products find dy in shared memory, but each still fetches two numbers, a pixel and a weight. The top rung in
+# `kernels/cuda` keeps 8x8 sums in a thread's registers: 16 numbers then serve 64 products.
 #
 # ## A long sum: db in stages
 #
@@ -335,7 +338,8 @@ for side in (4, 8, 16, 32):
 #
 # One thread for each o would add a million numbers while thousands of others sleep. So each block adds up a piece in a
 # tree: 4 threads add what 4 others have, then 2, then 1, with a barrier after each step. It writes one partial sum. The
-# partial sums are added up by the same kernel, launched again: between two launches, all blocks wait.
+# partial sums are added up by the same kernel, launched again: a launch begins when all blocks of the one before have
+# finished.
 
 # %%
 THREADS = 8
@@ -452,7 +456,7 @@ else:
 #
 # 1. Put `print(cuda.blockIdx.x, cuda.threadIdx.x, index)` into `dx_plain`, behind the guard, and launch it for a dx of
 #    1x1x2x2.
-# 2. Take out the *second* barrier of `dx_tiled`. When could a number be wrong, and does the simulator show it?
+# 2. Take out the *second* barrier of `dx_tiled`. Which numbers can be wrong then, and what does the simulator compute?
 # 3. Write `dw_plain`: one block for each weight, whose threads share the pixels and add up in a tree.
 #
 # ## Check yourself

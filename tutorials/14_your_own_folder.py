@@ -97,7 +97,8 @@ assert (len(train_data), len(val_data)) == (16, 4)
 # ## Look before you train
 #
 # `minisegnet data check folder:mine` (here from Python) reads every file once and reports everything that is wrong,
-# and how often each class occurs. Rare classes can be weighted up in the loss, for example by the median frequency:
+# and how often each class occurs. Rare classes can be weighted up in the loss, for example by the median frequency
+# (Eigen and Fergus, 2015):
 #
 #     frequency[c] = pixels of c / pixels of all pictures in which c occurs
 #     weight[c] = median of the frequencies / frequency[c]
@@ -125,7 +126,8 @@ draw.show(fig, "14_classes")
 # %% [markdown]
 # ## Typical mistakes, and what the program says
 #
-# Each of these spoils one file of a copy of the folder. First the two most common ones, in numbers.
+# First two common ones in numbers: masks saved as JPEG, and masks resized smoothly. Neither keeps class numbers. Then
+# small new folders, the masks of each spoiled in another way.
 
 # %%
 edge = np.array([[0, 0, 0, 0, 2, 2, 2, 2]] * 8, np.uint8)  # table beside a leaf: there is no berry
@@ -143,7 +145,7 @@ assert set(nearest.ravel()) == {0, 2}
 
 # %%
 def copy_with(what, spoil):
-    """A new folder with six pictures, spoiled; prints and returns what `data check` finds."""
+    """A new folder with six pictures, its masks spoiled; prints and returns what `data check` finds."""
     folder = Path(tempfile.mkdtemp(dir=root))
     for k, (image, mask) in enumerate(originals):
         save(folder, f"{k}", image, mask)
@@ -209,8 +211,9 @@ assert berries[0] > berries[1]
 # ## On the way into the net
 #
 # Sixteen pictures are few. Cut, flipped and turned at random they are new pictures each time, as long as the mask moves
-# with its picture. So a transform here takes both: `image, mask = t(image, mask, rng)`. Pictures are mixed bilinearly,
-# masks only ever by nearest, and what comes from outside the picture is void (255): not trained on, not scored.
+# with its picture. So a transform here takes both: `image, mask = t(image, mask, rng)`. Pictures are interpolated
+# bilinearly, masks take the nearest label, and what comes from outside the picture is void (255): not trained on, not
+# scored.
 
 # %%
 augment = data.transforms.from_text("Rotate(25); RandomCrop(48, 48); HorizontalFlip(); ColorJitter(0.2, 0.2)")
@@ -229,7 +232,8 @@ print(f"flip the picture and forget the mask: {(flipped != mask).mean():.0%} of 
 # %% [markdown]
 # The loader makes batches: in a new order each epoch, each sample with random numbers of its own that depend on seed,
 # epoch and sample alone. So a run can be repeated, and resumed in the middle, bit for bit. `ToArray` turns (H, W, C)
-# bytes into (C, H, W) numbers, `Normalize` takes off the mean of the data set and divides by the standard deviation.
+# bytes into (C, H, W) numbers in 0..1, `Normalize` takes off the mean of the data set and divides by the standard
+# deviation.
 
 # %%
 mean, std = data.statistics(train_data)
@@ -245,7 +249,7 @@ assert np.array_equal(batch.targets, again.targets)
 # %% [markdown]
 # ## Training
 #
-# All of this does `train`, from one configuration. The same in a terminal:
+# `train` does all of this, from one configuration. The same in a terminal:
 #
 #     minisegnet train --data folder:mine,classes=table+berry+leaf --model unet --set width=8 --set depth=2 \
 #         --epochs 10 --lr 0.01 --augment "Rotate(25); RandomCrop(48, 48); HorizontalFlip()" \
@@ -306,7 +310,7 @@ class CtrlC(io.StringIO):
 
 def command(*line, output=None):
     """Run `minisegnet` with these arguments; prints the last lines of its output, returns its exit code."""
-    line, output = list(map(str, line)), output or io.StringIO()
+    line, output = [str(word) for word in line], output or io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = cli.main(line)
     print(f"minisegnet {short(' '.join(line))}   (exit code {code})")
@@ -335,7 +339,9 @@ confusion = ConfusionMatrix(len(NAMES))
 confusion.update(new_mask[None], predicted[None].astype(np.int64))
 print(predicted.shape, "labels", np.unique(predicted))
 print(confusion.table(NAMES))
-print(f"weights: a missed berry costs {by_hand[1] / by_hand[0]:.0f} times a false one; look at accuracy and precision")
+ratio = by_hand[1] / by_hand[0]
+print(f"In the loss a missed pixel of berry weighs {ratio:.0f} times as much as a pixel of table taken for berry:")
+print("so nearly all berry is found (accuracy), and what is found is not all berry (precision)")
 fig, axes = draw.panels(4, size=(12, 2.4))
 draw.picture(axes[0], new_image, title="a new picture, 150x90")
 draw.mask(axes[1], new_mask, title="truth", colours=COLOURS)
