@@ -138,7 +138,7 @@ class Trainer:
                 f"freeze {config.freeze!r} would keep weights that nobody has trained: {raw[0]} is not in "
                 f"{config.init} or has another shape there; use the same model and settings"
             )
-        trained = [p for name, p in self.net.named_parameters() if not name.startswith(self.frozen or ("\0",))]
+        trained = [p for name, p in self.net.named_parameters() if not name.startswith(self.frozen)]
         if not trained:
             raise ValueError(f"freeze {config.freeze!r} leaves nothing to train")
         self.net.to(config.device)
