@@ -32,7 +32,12 @@ def on_config(config):
     """What stands in the menu."""
     config.nav = [
         {"Overview": "index.md"},
-        {"Tutorials": ["tutorials/index.md", *(f"tutorials/{one.path.stem}.md" for one in tutorials())]},
+        {
+            "Tutorials": [
+                "tutorials/index.md",
+                *({f"{one.number} {one.title}": f"tutorials/{one.path.stem}.md"} for one in tutorials()),
+            ]
+        },
         {"Exercises": "exercises.md"},
         {"Explorer": "explorer.md"},
         {"Kernels": ["kernels.md", {"On a GPU": "gpu.md"}]},
@@ -64,8 +69,9 @@ def on_files(files, config):
 
 def contents():
     """The page that lists the tutorials."""
-    lines = [f"{one.number}. [{one.title}]({one.path.stem}.md): {one.summary}" for one in tutorials()]
-    return (ROOT / "docs" / "tutorials.md").read_text(encoding="utf-8") + "\n".join(lines) + "\n"
+    rows = [f"| {one.number} | [{one.title}]({one.path.stem}.md) | {one.summary} |\n" for one in tutorials()]
+    page = (ROOT / "docs" / "tutorials.md").read_text(encoding="utf-8")
+    return page + "| | tutorial | |\n|---|---|---|\n" + "".join(rows)
 
 
 def exercises():
@@ -89,8 +95,9 @@ def result(tutorial):
     made = nbformat.reads(notebook(tutorial.cells), as_version=4)
     if not os.environ.get("MINISEGNET_DRAFT"):
         with tempfile.TemporaryDirectory() as folder:
-            where = {"metadata": {"path": folder}}
-            NotebookClient(made, timeout=600, kernel_name="python3", resources=where).execute()
+            client = NotebookClient(made, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}})
+            client.extra_arguments = ["--log-level=40"]  # of the kernel: that it talks over TCP is no news
+            client.execute()
     name = tutorial.path.stem
     body, found = MarkdownExporter().from_notebook_node(made, resources={"unique_key": name, "output_files_dir": name})
     return name, body, found["outputs"]

@@ -99,7 +99,16 @@ net = layers.Sequential(
     scores=layers.Conv2d(width, classes, 1, rng=rng),
 )
 print(net)
-print(net.summary((1, 3, 24, 24)))
+
+# %% [markdown]
+# What does each layer make of one picture, 24 pixels high and wide? `print(table)` has more columns, for a wide window.
+
+# %%
+table = net.summary((1, 3, 24, 24))
+for row in table.rows:
+    cost = f"{row.parameters:4d} parameters {row.multiply_adds:7d} multiply-adds"
+    print(f"{row.name:16s} {row.output_shape!s:16s} {cost}")
+print(f"{'together':33s} {table.parameters:4d} parameters {table.multiply_adds:7d} multiply-adds")
 
 # %% [markdown]
 # ## Every value on the way

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Gradient checking
 #
-# You have derived a backward pass and written it down. Is it right? A net with a wrong gradient often learns all the
-# same, only worse, so a falling loss proves nothing. At the end you can measure gradients, you know what the
-# measurement is worth, and you have hunted down three mistakes. Builds on `04_relu_softmax_cross_entropy.py` and
+# At the end you can measure gradients, you know what the measurement is worth, and you have hunted down three mistakes
+# with it. Say you have derived a backward pass and written it down. Is it right? A net with a wrong gradient often
+# learns all the same, only worse, so a falling loss proves nothing. Builds on `04_relu_softmax_cross_entropy.py` and
 # `05_fully_connected.py`.
 
 # %%

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Optimisers
 #
+# At the end you have written each of our optimisers in a few lines of NumPy, and know what every number in it is for.
 # Backward says which way the loss grows. What to do with that is the optimiser's business: how far to step, what to
-# remember of earlier steps, and when to go slower. At the end you have written each of ours in a few lines of NumPy,
-# and know what every number in it is for. Builds on `05_fully_connected.py`.
+# remember of earlier steps, and when to go slower. Builds on `05_fully_connected.py`.
 
 # %%
 import math

@@ -63,8 +63,8 @@ class Compiling(event.Listener):
     """
 
     TEXT = (
-        "minisegnet: compiling kernels (first run): the loops of every kind of layer become code for this processor, "
-        "within half a minute; it is kept on disk, and the next run starts at once"
+        "minisegnet: compiling the kernels that are needed here for the first time: their loops become code for this "
+        "processor, within half a minute; it is kept on disk, so the same work starts at once the next time"
     )
 
     def __init__(self):

@@ -15,6 +15,9 @@ def add(commands):
     )
     parser.add_argument("name", nargs="?", metavar="TUTORIAL", help="its number, its name, or a part of its name")
     ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--from", dest="start", type=int, metavar="CELL", help="step on from that cell; the code before it runs unseen"
+    )
     ways.add_argument("--run", dest="at_once", action="store_true", help="show and run all of it without waiting")
     ways.add_argument(
         "--notebook", nargs="?", const="", metavar="FILE", help="write a Jupyter notebook (default: NAME.ipynb here)"
@@ -28,7 +31,8 @@ def run(options):
     from ..tutorial.shelf import find
 
     if options.name is None:
-        if options.at_once or options.force or options.notebook is not None or options.script is not None:
+        named = (options.start, options.notebook, options.script)
+        if options.at_once or options.force or any(option is not None for option in named):
             raise ValueError("say which tutorial before the option, such as `minisegnet tutorial 2 --run`")
         show_list()
         return 0
@@ -37,14 +41,14 @@ def run(options):
         from ..tutorial.notebook import notebook
 
         path = write(options.notebook, f"{tutorial.path.stem}.ipynb", notebook(tutorial.cells), options.force)
-        print(f"{path}: open it with `jupyter lab {path}`, which `pip install jupyterlab` brings")
+        print(f'{path}: open it with `jupyter lab {path}`, which `pip install -e ".[tutorials]"` brings')
         return 0
     if options.script is not None:
         text = tutorial.path.read_text(encoding="utf-8")
         path = write(options.script, tutorial.path.name, text, options.force)
         print(f"{path}: run it with `python {path}`")
         return 0
-    return step(tutorial, options.at_once)
+    return step(tutorial, options.at_once, options.start)
 
 
 def show_list():
@@ -56,12 +60,13 @@ def show_list():
         print(f"{tutorial.number:2d}  {tutorial.title}")
         print(textwrap.fill(tutorial.summary, width, initial_indent="    ", subsequent_indent="    "))
     print("\nminisegnet tutorial 0              step through one here; any number, or a part of a title")
+    print("minisegnet tutorial 0 --from 12    step on from cell 12; the code before it runs unseen")
     print("minisegnet tutorial 0 --notebook   make a Jupyter notebook of it")
     print("minisegnet tutorial 0 --script F   copy the script to F, to change it")
 
 
-def step(tutorial, at_once):
-    """Step through a tutorial, or run it at once; returns the exit code."""
+def step(tutorial, at_once, start):
+    """Run a tutorial at once, or step through it, from cell `start` on if that isn't None; returns the exit code."""
     from ..tutorial.stepper import Stepper
 
     if at_once:
@@ -71,7 +76,9 @@ def step(tutorial, at_once):
             f"stepping through {tutorial.path.stem} waits for Enter, and there is no terminal to type it in; "
             f"`minisegnet tutorial {tutorial.number} --run` runs it without waiting"
         )
-    Stepper(tutorial).session()
+    if start is not None and not 1 <= start <= len(tutorial.cells):
+        raise ValueError(f"--from must be a cell of {tutorial.path.stem}, 1 to {len(tutorial.cells)}, got {start}")
+    Stepper(tutorial).session(start)
     return 0
 
 

@@ -3,15 +3,19 @@
 import re
 import textwrap
 
-BOLD, CODE, DIM, PLAIN = "\033[1m", "\033[36m", "\033[2m", "\033[0m"
+BOLD, CODE, DIM, ITALIC, PLAIN = "\033[1m", "\033[36m", "\033[2m", "\033[3m", "\033[0m"
 ITEM = re.compile(r"\s*([*+-]|\d+[.)])\s+")
+# `code`, **bold** and *emphasis*, but no star that multiplies, as in N*H*W or 2 * x
+MARKED = re.compile(
+    r"`(?P<code>[^`]+)`|\*\*(?P<bold>[^*]+)\*\*|(?<![\w)*])\*(?=\S)(?P<italic>[^*]+)(?<=\S)\*(?![\w(*])"
+)
 
 
 def render(text, width=80, colour=False):
     """A text of Markdown as lines for a terminal.
 
-    Knows what the tutorials use: headings, paragraphs, lists, code (indented or fenced), tables, `code`, **bold** and
-    [links](address). Without colour all marks stay, as Markdown is made to be read as it is.
+    Knows what the tutorials use: headings, paragraphs, lists, code (indented or fenced), tables, `code`, **bold**,
+    *emphasis* and [links](address). Without colour all marks stay, as Markdown is made to be read as it is.
 
     >>> text = "# One\\n\\nA paragraph of several words.\\n\\n* an item that is\\n  longer\\n\\n    x = 1"
     >>> print(render(text, width=20))
@@ -43,7 +47,7 @@ def render(text, width=80, colour=False):
             shown.append("")
         elif line.startswith("#"):
             end_paragraph()
-            shown.append(BOLD + line.lstrip("# ") + PLAIN if colour else line)
+            shown.append(BOLD + plain(line.lstrip("# ")) + PLAIN if colour else line)
         elif line.startswith("|") or (line.startswith("    ") and not paragraph):
             end_paragraph()
             shown.append(line)
@@ -63,6 +67,15 @@ def fill(lines, width, colour):
     words = re.sub(r"\[([^]]+)\]\(([^)]+)\)", r"\1 (\2)", words)
     filled = textwrap.fill(words, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     if colour:
-        filled = re.sub(r"`([^`]+)`", rf"{CODE}\1{PLAIN}", filled)
-        filled = re.sub(r"\*\*([^*]+)\*\*", rf"{BOLD}\1{PLAIN}", filled)
+        colours = {"code": CODE, "bold": BOLD, "italic": ITALIC}
+        filled = MARKED.sub(lambda found: colours[found.lastgroup] + found[found.lastgroup] + PLAIN, filled)
     return filled
+
+
+def plain(words):
+    """A line without the marks around its words.
+
+    >>> plain("What `w` *is*, and N*H*W")
+    'What w is, and N*H*W'
+    """
+    return MARKED.sub(lambda found: found[found.lastgroup], words)

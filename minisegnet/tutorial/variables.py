@@ -76,13 +76,21 @@ def describe(value):
 
 
 def describe_array(values):
-    """dtype, shape, and the values if they are few, or else their range."""
+    """dtype, shape, and the values if they are few, or else their range and how many are NaN.
+
+    >>> describe_array(np.array([[1, np.nan, 3, 4], [np.nan, 6, 7, 9]]))
+    'float64 (2, 4), 1 to 9, 2 nan'
+    """
     text = f"{values.dtype} {values.shape}"
     if values.dtype.kind not in "fiub" or not values.size:
         return text
     if values.size <= FEW:
         return f"{text}, {' '.join(f'{value:.4g}' for value in values.ravel().tolist())}"
-    return f"{text}, {values.min():.4g} to {values.max():.4g}"
+    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    if not known.size:
+        return f"{text}, all nan"
+    missing = f", {values.size - known.size} nan" if known.size < values.size else ""
+    return f"{text}, {known.min():.4g} to {known.max():.4g}{missing}"
 
 
 def fingerprint(value):

@@ -234,7 +234,7 @@ sys.stderr.write("own;")
 def test_long_compiling_is_announced_once(tmp_path):
     child = CLOCK + RELU.replace("assert not recorder.buffer", "")
     assert children.run(child, 0.7, NUMBA_CACHE_DIR=tmp_path) == ("3", f"own;{jit.Compiling.TEXT}\n")
-    assert jit.Compiling.TEXT.startswith("minisegnet: compiling kernels (first run): ")
+    assert jit.Compiling.TEXT.startswith("minisegnet: compiling the kernels that are needed here for the first time: ")
     assert children.run(child, 0.7, NUMBA_CACHE_DIR=tmp_path) == ("0", "own;")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minisegnet import layers
 from minisegnet.tutorial import shelf
 from minisegnet.tutorial.cells import Cell, prompted, split
-from minisegnet.tutorial.markdown import BOLD, CODE, PLAIN, render
+from minisegnet.tutorial.markdown import BOLD, CODE, ITALIC, PLAIN, render
 from minisegnet.tutorial.notebook import notebook
 from minisegnet.tutorial.variables import Variables, describe
 
@@ -172,6 +172,13 @@ def test_code_and_tables_are_left_as_they_stand():
 def test_colour_replaces_the_marks():
     assert render("## Head", colour=True) == f"{BOLD}Head{PLAIN}"
     assert render("use `x` **now**", colour=True) == f"use {CODE}x{PLAIN} {BOLD}now{PLAIN}"
+    assert render("## The `x` of *all*", colour=True) == f"{BOLD}The x of all{PLAIN}"
+    assert render("it *is so*, (*both*) `a*b*c`", colour=True) == (
+        f"it {ITALIC}is so{PLAIN}, ({ITALIC}both{PLAIN}) {CODE}a*b*c{PLAIN}"
+    )
+    for product in ("N*H*W pixels", "2 * x and 3 * y", "(k-1)*d*(s)", "a*b, c*d"):
+        assert render(product, colour=True) == product
+    assert render("it *is* so") == "it *is* so"
     assert render("## Head\nuse `x` **now**") == "## Head\nuse `x` **now**"
     assert render("see [there](https://example.org)") == "see there (https://example.org)"
 
@@ -204,7 +211,9 @@ def test_paragraphs_lose_no_word(words, width):
         (np.zeros((0, 3)), "float64 (0, 3)"),
         (np.array([True, False]), "bool (2,), 1 0"),
         (np.array(["a"]), "<U1 (1,)"),
-        (np.full(9, np.nan), "float64 (9,), nan to nan"),
+        (np.full(9, np.nan), "float64 (9,), all nan"),
+        (np.r_[np.full(6, np.nan), 1:7.0], "float64 (12,), 1 to 6, 6 nan"),
+        (np.r_[np.arange(8.0), np.inf], "float64 (9,), 0 to inf"),
         (layers.Conv2d(1, 2, 3, rng=0), "Conv2d, 20 parameters"),
         (layers.ReLU(), "ReLU, 0 parameters"),
         (layers.BatchNorm2d(1).weight, "Parameter, float32 (1,), 1"),

@@ -89,11 +89,23 @@ def test_stepping_in_a_terminal(here, capsys, monkeypatch):
     monkeypatch.setattr(stepper, "input", lambda prompt: next(lines), raising=False)
     assert main(["tutorial", "0"]) == 0
     assert "two is 2" in capsys.readouterr().out
+    lines = iter(["q"])
+    assert main(["tutorial", "0", "--from", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "You will know sums" not in out
+    assert '>>> print("two is", 1 + 1)\n\nminisegnet tutorial 0 --from 2   comes back' in out
+    for start in ("0", "3"):
+        message = f"--from must be a cell of 00_sums, 1 to 2, got {start}\n"
+        assert fails(["0", "--from", start], capsys) == message
 
 
 def test_a_notebook_beside_one(here, capsys):
     assert main(["tutorial", "0", "--notebook"]) == 0
     assert capsys.readouterr().out.startswith("00_sums.ipynb: open it with `jupyter lab 00_sums.ipynb`")
+    advice = 'pip install -e ".[tutorials]"'
+    assert main(["tutorial", "0", "--notebook", "--force"]) == 0
+    assert advice in capsys.readouterr().out
+    assert advice in (ROOT / "README.md").read_text(encoding="utf-8")
     made = json.loads((here / "00_sums.ipynb").read_text(encoding="utf-8"))
     assert ["".join(cell["source"]) for cell in made["cells"]] == [
         "# Sums\n\nYou will know sums. And more.",
@@ -128,6 +140,7 @@ def test_nothing_is_replaced_unasked(way, name, here, capsys):
         (["s"], "'s' may mean 00_sums or 13_products; give more of the name\n"),
         (["--run"], "say which tutorial before the option, such as `minisegnet tutorial 2 --run`\n"),
         (["--notebook"], "say which tutorial"),
+        (["--from", "3"], "say which tutorial"),
         (["--notebook", "0"], "say which tutorial"),
         (["0", "--notebook", "mine.txt"], "the file must end in .ipynb, got mine.txt\n"),
         (["0", "--script", "mine"], "the file must end in .py, got mine\n"),
