@@ -76,12 +76,13 @@ def show_list(options):
 
 def start_one(options):
     from ..exercise.catalogue import find
+    from ..exercise.layout import quoted
     from ..exercise.starting import start
 
     exercise = find(options.name)
     path = start(exercise, options.out, options.force)
     print(f"{path}   {exercise.title}   (tutorial {exercise.tutorial})")
-    print(f"Read its top, fill it in, then: minisegnet exercise check {path}")
+    print(f"Read its top, fill it in, then: minisegnet exercise check {quoted(path)}")
     return 0
 
 
@@ -89,6 +90,7 @@ def check_files(options):
     import sys
 
     from ..exercise import grading, overview, show
+    from ..exercise.catalogue import find
     from ..exercise.paint import never_fail, paint_for
     from ..exercise.trouble import Unchecked
 
@@ -110,8 +112,8 @@ def check_files(options):
             print(show.result_text(results[-1], options.hint, paint), flush=True)
     if not single and not options.json:
         print(overview.summary_text(results, paint))
-    if single and not options.json and results[0].passed:
-        with waiting("comparing speeds (the first time, kernels have to be compiled) ..."):
+    if single and not options.json and results[0].passed and find(results[0].exercise).speed:
+        with waiting("measuring speed (at first, kernels are compiled) ..."):
             speed = grading.measure(results[0])
         print("\n" + show.speed_text(speed) if speed else "", end="\n" if speed else "")
     return grading.exit_code(results)
@@ -119,13 +121,13 @@ def check_files(options):
 
 @contextlib.contextmanager
 def waiting(text):
-    """Says on a terminal what is being done, for as long as it takes."""
+    """Says what is being done; on a terminal only for as long as it takes."""
     import sys
 
-    shown = text if sys.stderr.isatty() else ""
-    print(shown, end="", file=sys.stderr, flush=True)
+    terminal = sys.stderr.isatty()
+    print(text, end="" if terminal else "\n", file=sys.stderr, flush=True)
     try:
         yield
     finally:
-        if shown:
-            print("\r" + " " * len(shown), end="\r", file=sys.stderr, flush=True)
+        if terminal:
+            print("\r" + " " * len(text), end="\r", file=sys.stderr, flush=True)

@@ -13,8 +13,9 @@ computed by hand, with the framework over many shapes and with finite difference
     topics     the exercises, one module for each subject; `templates` and `gallery` hold the files that `start` writes
     loading    a learner's file as a module; trouble: what it raised, in a sentence with the line
     checking   runs a solution through all cases; diagnosis: which mistake its results fit; borrowed: did it call ours?
+    traces     what it leaves behind in the arrays that it has to change
     grading    does that in a process of its own, with a time limit; speed: yours beside ours
-    show       the result as text; overview: the list of exercises, and the results of a folder
+    show       the result as text; overview: the list of exercises, and the results of a folder; layout: how wide
 """
 
 from .grading import check_this_file

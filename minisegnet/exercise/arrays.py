@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-WIDTH = 96  # of a line
+from .layout import width
+
 PLANES = 4  # of an array with more than two axes, at most
 
 
@@ -34,11 +35,11 @@ def block(title, values, wrong=None, mark=lambda text: text, first="plane"):
     cells = np.array(
         [f"[{number(v)}]" if w else f" {number(v)} " for v, w in zip(a.ravel(), marks.ravel(), strict=True)]
     )
-    width, lines = max(map(len, cells), default=0), [title]
+    size, lines = max(map(len, cells), default=0), [title]
     for label, plane, flags in planes(cells.reshape(a.shape), marks, first):
         lines += [f" {label}"] if label else []
         for row, flagged in zip(plane, flags, strict=True):
-            padded = [cell.rjust(width) for cell in row]
+            padded = [cell.rjust(size) for cell in row]
             lines.append(" " + " ".join(mark(c) if f else c for c, f in zip(padded, flagged, strict=True)))
     return lines
 
@@ -60,14 +61,14 @@ def side_by_side(blocks, plain=lambda line: line, indent="    "):
 
     plain: a line without what is only colour, to measure it
     """
-    lines, row, width = [], [], 0
+    lines, row, used = [], [], 0
     for found in blocks:
         own = max(len(plain(line)) for line in found)
-        if row and width + own > WIDTH - len(indent):
+        if row and used + own > width() - len(indent):
             lines += [*joined(row, plain, indent), ""]
-            row, width = [], 0
+            row, used = [], 0
         row.append((found, own))
-        width += own + 3
+        used += own + 3
     return lines + joined(row, plain, indent)
 
 

@@ -1,10 +1,11 @@
 """Did a solution compute its result, or did it ask a framework to?
 
-Seen at run time, from the calls that the learner's code makes: what only stands in the file, such as a comparison under
-`if __name__ == "__main__"`, is nobody's business.
+Seen at run time, from the calls that the learner's code makes, and from where its forward and backward were written:
+what only stands in the file, such as a comparison under `if __name__ == "__main__"`, is nobody's business.
 """
 
 import contextlib
+import inspect
 import sys
 
 LENDERS = {  # beginning of a module's name: what to call it; the base classes that templates use are let through
@@ -44,6 +45,25 @@ def watching(path):
         yield found
     finally:
         sys.setprofile(before)
+
+
+def written_elsewhere(made, names, path):
+    """Whose the methods of a class are that were not written in the file at `path`: a set like that of `watching`.
+
+    names: the methods to look at; none: `made` is a function itself
+    """
+    methods = [inspect.getattr_static(made, name, None) for name in names] if names else [made]
+    return {lender for method in methods if (lender := author_of(method, str(path)))}
+
+
+def author_of(function, path):
+    """The framework or module that a function comes from; None if it was written in the file at `path`."""
+    function = getattr(function, "__func__", function)  # a classmethod or staticmethod
+    function = inspect.unwrap(getattr(function, "py_func", function))  # one that Numba compiled
+    code, module = getattr(function, "__code__", None), getattr(function, "__module__", None)
+    if code is None or code.co_filename == path:
+        return lender_of(module or "")
+    return lender_of(module or "") or module or code.co_filename
 
 
 def owner_of(function):

@@ -12,8 +12,17 @@ import kernels
 from ..gradcheck import gradcheck
 from ..gradcheck.report import place
 from . import loading
-from .borrowed import watching
-from .diagnosis import Diagnosis, Run, diagnose, is_array, promises_broken, what_they_share
+from .borrowed import watching, written_elsewhere
+from .diagnosis import (
+    Diagnosis,
+    Run,
+    diagnose,
+    is_array,
+    promises_broken,
+    specials,
+    what_they_share,
+    without_echoes,
+)
 from .kinds import OfLayer, OfLoss, build, gradient_name, prepare
 from .mistakes import same
 from .trouble import Unchecked, sentence
@@ -48,6 +57,7 @@ class Result:
     shared: str = ""  # what the cases that are wrong have in common
     diagnosis: list = field(default_factory=list)
     table: list = field(default_factory=list)  # gradcheck's: a dict for each tensor
+    table_case: str = ""  # the case that gradcheck looked at
     as_found: bool = False  # of a bug in the gallery: whether it computes what it did when it was handed out
     notes: list = field(default_factory=list)
     borrowed: list = field(default_factory=list)
@@ -120,7 +130,8 @@ class Check:
                     self.one(case)
                 finally:
                     self.result.printed = self.result.printed or self.output.getvalue()
-        self.result.borrowed = sorted(borrowed)
+        made = getattr(self.module, self.exercise.subject)
+        self.result.borrowed = sorted(borrowed | written_elsewhere(made, self.exercise.kind.methods, self.path))
         self.summarise("by hand", self.runs)
 
     def many_shapes(self):
@@ -146,9 +157,10 @@ class Check:
             self.result.parts.append(Part(stage, name, len(looked_at), failed, worst_abs, worst_rel))
 
     def finite_differences(self):
-        """gradcheck's report on a case that doesn't take it long; its rows become Parts."""
+        """gradcheck's report on one case; its rows become Parts."""
         loss = self.exercise.kind is OfLoss
-        case = handy([run.case for run in self.runs if measurable(run)])
+        case = telling([run for run in self.runs if measurable(run)])
+        self.result.table_case = case.label
         x, target = (case.scores, case.target) if loss else (case.x, None)
         report = gradcheck(self.solution(case) if loss else prepare(self.solution(case), case), x, target=target)
         for row in report.rows:
@@ -171,7 +183,7 @@ class Check:
             result.diagnosis += promises_broken(report)
             if not failed and not result.diagnosis and report.wrong:
                 result.diagnosis += [Diagnosis("other", "", text) for text in report.diagnosis]
-        result.diagnosis = diagnose(exercise, self.solution, self.runs) + result.diagnosis
+        result.diagnosis = without_echoes(diagnose(exercise, self.solution, self.runs) + result.diagnosis)
         result.as_found = exercise.is_bug and self.is_as_found()
         if result.as_found:
             result.diagnosis = [Diagnosis("bug-still-there", "", "it computes what it did when it was handed out")]
@@ -246,10 +258,14 @@ def error_of(got, right):
     return tuple(np.nan_to_num(np.nanmax(d, initial=0), nan=np.inf) for d in (difference, relative))
 
 
-def handy(cases):
-    """The largest of these cases that takes no long time, or else the smallest one."""
-    small = [case for case in cases if size_of(case) <= ENTRIES]
-    return max(small, key=size_of) if small else min(cases, key=size_of)
+def telling(runs):
+    """The case that finite differences can say most about: one where much is wrong, with a batch, a stride, a padding.
+
+    One of those with few numbers, as each of them is moved; or else the smallest.
+    """
+    runs = [run for run in runs if run.failed] or runs
+    small = [run for run in runs if size_of(run.case) <= ENTRIES] or [min(runs, key=lambda run: size_of(run.case))]
+    return max(small, key=lambda run: (len(run.failed), specials(run.case), size_of(run.case))).case
 
 
 def size_of(case):

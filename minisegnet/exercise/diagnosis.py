@@ -1,5 +1,6 @@
 """Which mistake do wrong results fit? The mistaken formulas are computed in every case that failed, and compared."""
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -10,8 +11,9 @@ from ..gradcheck.mistakes import FAMILIES
 from ..gradcheck.mistakes.evidence import fits
 from ..gradcheck.mistakes.general import explain_shape
 from ..gradcheck.subject import Subject
-from .kinds import OfLayer, OfLoss, prepare
-from .mistakes import ANY_RESULT, GRADCHECK_IDS, PROMISES, same
+from .kinds import OfLayer, OfLoss, OfOptimiser, prepare
+from .mistakes import ANY_RESULT, GRADCHECK_ADDS, GRADCHECK_IDS, PROMISES, same
+from .traces import replaced_gradients, untouched_buffers
 
 
 @dataclass
@@ -75,13 +77,15 @@ def diagnose(exercise, solution, runs):
     for name in dict.fromkeys(name for run in runs for name in run.right):
         failed = [run for run in runs if name in run.failed]
         if failed:
-            problem = malformed(name, failed[0])
-            found += [problem] if problem else most_likely(exercise, solution, name, failed)
+            problem = malformed(name, failed)
+            likely = [problem] if problem else most_likely(exercise, solution, name, failed)
+            found += likely or left_behind(exercise, solution, name, failed[0].case)
     return found
 
 
-def malformed(name, run):
-    """A Diagnosis of something that isn't even an array of the right shape, or None."""
+def malformed(name, failed):
+    """A Diagnosis of something that isn't even an array of the right shape, or None; looks at the first failed run."""
+    run = failed[0]
     value, right = run.got[name], run.right[name]
     if value is None:
         return Diagnosis("returns-none", name, f"backward returned None: it must end with `return {name}`")
@@ -96,26 +100,51 @@ def malformed(name, run):
         kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         return Diagnosis("no-array", name, f"{name} is {kind}, expected a NumPy array of float64")
     if value.shape != right.shape:
-        return Diagnosis("wrong-shape", name, f"{name} has shape {value.shape}, expected {right.shape}{why(name, run)}")
+        text = f"{name} has shape {value.shape}, expected {right.shape}{why(name, failed)}"
+        return Diagnosis("wrong-shape", name, text)
     if not np.isfinite(value).all() and np.isfinite(right).all():
         return Diagnosis("not-finite", name, f"{name} has NaN or infinite numbers in it")
     return None
 
 
-def why(name, run):
-    """How gradcheck explains a wrong shape, as the end of a sentence."""
+def why(name, failed):
+    """What a wrong shape comes from, as the end of a sentence: from all failed runs, as sizes may agree by chance."""
+    explained = {explanation(name, run) for run in failed if is_array(run.got[name])}
+    if len(explained) == 1:
+        return explained.pop()
+    return too_small(failed[0].got[name].shape, failed[0].right[name].shape)
+
+
+def explanation(name, run):
+    """How gradcheck explains a wrong shape."""
     tensor = "x" if name == "dx" else name
     subject = SimpleNamespace(grads={tensor: run.got[name]}, y=run.right.get("y", run.right[name]))
     return explain_shape(subject, SimpleNamespace(name=tensor, shape=run.right[name].shape))
+
+
+def too_small(got, right):
+    """What to say of a picture with too few rows or columns.
+
+    >>> too_small((1, 1, 2, 2), (1, 1, 3, 3))
+    ': 1 row and 1 column short: where does the crop begin, where does it end?'
+    """
+    if len(got) != len(right) or len(got) != 4 or got[:2] != right[:2]:
+        return ""
+    short = [
+        f"{r - g} {what}{'s' * (r - g > 1)}"
+        for g, r, what in zip(got[2:], right[2:], ("row", "column"), strict=True)
+        if r > g
+    ]
+    return f": {' and '.join(short)} short: where does the crop begin, where does it end?" if short else ""
 
 
 def most_likely(exercise, solution, name, failed):
     """The mistake that explains most of the failed cases, in a list; empty where none fits."""
     counts, texts = Counter(), {}
     for run in failed:
-        for found in dict.fromkeys(suspects(exercise, solution, name, run)):
-            counts[found[0]] += 1
-            texts.setdefault(found[0], found[1])
+        for key, text in dict(suspects(exercise, solution, name, run)).items():
+            counts[key] += 1
+            texts.setdefault(key, text)
     best = max(counts, key=lambda key: counts[key], default=None)
     if best is None or 2 * counts[best] < len(failed):
         return []  # what fits a few cases fits them by chance
@@ -153,7 +182,8 @@ def known_to_gradcheck(exercise, solution, name, run):
     for family in FAMILIES:
         for suspect in family(subject):
             if suspect.tensor == tensor and fits(run.got[name], suspect.wrong):
-                yield id_of(suspect.text), suspect.text
+                key = id_of(suspect.text)
+                yield key, suspect.text + GRADCHECK_ADDS.get(key, "")
 
 
 def subject_of(exercise, solution, run):
@@ -176,10 +206,37 @@ def id_of(text):
     return "other"
 
 
+def left_behind(exercise, solution, name, case):
+    """What can be seen from the arrays that a solution leaves behind, where its numbers fit no known mistake."""
+    if exercise.kind is OfOptimiser and name == "value":
+        lost = untouched_buffers(solution(case), case)
+        if lost:
+            text = (
+                f"{' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} still 0 after a step: `{lost[0]} = ...` "
+                f"only gives the name to a new array, and the next step doesn't see that; change what is in the array, "
+                f"{lost[0]} *= ... or {lost[0]}[...] = ..."
+            )
+            return [Diagnosis("memory-lost", name, text)]
+    replaced = set()
+    if exercise.kind is OfLayer:
+        with contextlib.suppress(Exception):  # wrong code may raise when it is used twice: then there is nothing to see
+            replaced = replaced_gradients(solution(case), case)
+    if name in replaced:
+        text = "each product overwrites the one before: the gradient is the sum of all of them, `+=` and not `=`"
+        return [Diagnosis("products-overwrite", name, text)]
+    return []
+
+
 def promises_broken(report):
     """A Diagnosis for each promise of a gradcheck report that was not kept."""
     broken = [c for c in report.contracts if not (c.kept or c.is_consequence)]
     return [Diagnosis(PROMISES.get(c.name, "other"), "", c.text) for c in broken]
+
+
+def without_echoes(diagnosis):
+    """Without the remark that a gradient was replaced, where it is wrong on the first use: that is told already."""
+    wrong_at_once = any(entry.id in ("products-overwrite", "last-window-only") for entry in diagnosis)
+    return [entry for entry in diagnosis if not (wrong_at_once and entry.id == "gradient-replaced")]
 
 
 # ------------------------------------------------------------------ where is it wrong?
@@ -207,6 +264,12 @@ def what_they_share(runs):
         if plain not in bad and good == {plain}:
             return f"it is wrong where {name} is {listed(bad)}, and right where it is {plain}"
     return ""
+
+
+def specials(case):
+    """How many things make a case special: those in PLAIN, and windows that overlap."""
+    overlap = case.arguments.get("kernel_size", 1) > case.arguments.get("stride", 1)
+    return overlap + sum(name in PLAIN and value != PLAIN[name] for name, value in features(case).items())
 
 
 def features(case):

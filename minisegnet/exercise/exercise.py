@@ -19,7 +19,7 @@ class Case:
         arguments: the constructor's
         values: what the parameters and buffers are set to, by name
         expected: what must come out, worked out by hand; None: what the framework gives
-        because: where one of these numbers comes from
+        because: {result: where one of its numbers comes from}, for each gradient worked out by hand
         eval: whether the layer is in eval mode
         passes: how many forward and backward passes are made before the gradients are looked at
     """
@@ -29,7 +29,7 @@ class Case:
     arguments: dict = field(default_factory=dict)
     values: dict = field(default_factory=dict)
     expected: dict | None = None
-    because: str = ""
+    because: dict = field(default_factory=dict)
     eval: bool = False
     passes: int = 1
 

@@ -123,7 +123,7 @@ def as_json(result, hint):
     """One line of JSON for a program that grades."""
     found = dataclasses.asdict(result)
     found["passed"], found["hints"] = result.passed, hint
-    for name in ("table", "example"):
+    for name in ("table", "table_case", "example"):
         del found[name]
     return json.dumps(without_infinities(found))
 

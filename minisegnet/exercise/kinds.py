@@ -1,6 +1,7 @@
 """How a layer, a loss, an optimiser or a function is built and run in a case.
 
-`run` returns the results by name, in the order in which they are looked at.
+`run` returns the results by name, in the order in which they are looked at; `methods` are those that a
+learner's file has to define itself.
 """
 
 import copy
@@ -21,7 +22,7 @@ def build(module, exercise, case):
 class OfLayer:
     """y, dx, then d + name for each parameter and the layer's buffers."""
 
-    base, first_axis = Layer, "plane"
+    base, methods, first_axis = Layer, ("forward", "backward"), "plane"
 
     @staticmethod
     def build(made, arguments):
@@ -68,7 +69,7 @@ def unpack(result):
 class OfLoss:
     """value, then d + the name of what goes in."""
 
-    base, first_axis = Loss, "plane"
+    base, methods, first_axis = Loss, ("forward", "backward"), "plane"
 
     @staticmethod
     def build(made, arguments):
@@ -83,7 +84,7 @@ class OfLoss:
 class OfOptimiser:
     """value after each step: (steps, parameters, numbers)."""
 
-    base, first_axis = Optimizer, "step"
+    base, methods, first_axis = Optimizer, ("update",), "step"
 
     @staticmethod
     def build(made, arguments):
@@ -105,7 +106,7 @@ class OfOptimiser:
 class OfFunction:
     """gradient, and x as it is afterwards."""
 
-    base, first_axis = None, "plane"
+    base, methods, first_axis = None, (), "plane"
 
     @staticmethod
     def build(made, arguments):

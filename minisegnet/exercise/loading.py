@@ -19,7 +19,9 @@ def read(path):
     if path.is_dir():
         raise Unchecked(f"{path} is a folder; name a file, or check all files in it with --all {path}")
     if not path.exists():
-        raise Unchecked(f"there is no file {path}; `minisegnet exercise start NAME` writes one")
+        meant = path.with_name(path.name.replace("-", "_") + ".py")
+        hint = f"do you mean {meant}?" if meant.exists() else "`minisegnet exercise start NAME` writes one"
+        raise Unchecked(f"there is no file {path}; {hint}")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -138,6 +138,12 @@ GRADCHECK_IDS = {
     "the sum runs over the wrong axes": "sum-over-wrong-axes",
 }
 
+# What is to be added to such a sentence for someone who writes a backward pass, by its name.
+GRADCHECK_ADDS = {
+    "kernel-not-rotated": ". If you stamp (dxp[window] += g * w[o]), the kernel stays upright; if you gather, "
+    "it is turned",
+}
+
 # Promises that gradcheck looks at besides numbers, by their names.
 PROMISES = {
     "forward modifies nothing": "forward-modifies",

@@ -1,33 +1,15 @@
-"""A Result and the hints as text for people, at most 96 columns wide."""
+"""A Result and the hints as text for people."""
 
 import textwrap
 
 import numpy as np
 
-from .arrays import WIDTH, block, number, side_by_side
+from .arrays import block, number, side_by_side
 from .catalogue import EXERCISES
 from .checking import BORROWED, EMPTY, RIGHT, UNCHECKED, WRONG
+from .layout import aligned, quoted, width, wrap
 from .mistakes import same
 from .paint import Paint, plain
-
-
-def wrap(text, indent="  ", later=None):
-    """Paragraphs of at most WIDTH columns; lines that begin with a space stay as they are."""
-    lines = []
-    for line in text.splitlines():
-        if line.startswith(" ") or not line:
-            lines.append(indent + line if line else "")
-        else:
-            lines += textwrap.wrap(
-                line,
-                WIDTH,
-                initial_indent=indent if not lines else later or indent,
-                subsequent_indent=later or indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-    return "\n".join(lines)
-
 
 # ------------------------------------------------------------------ one result
 
@@ -37,7 +19,12 @@ def result_text(result, hint=0, paint=None):
     paint = paint or Paint(False)
     exercise = EXERCISES.get(result.exercise)
     title = f"   {exercise.name}: {exercise.title}" if exercise else ""
+    if len(result.file + title) > width():
+        title = "\n" + wrap(title.strip())
     parts = [paint.bold(result.file) + title]
+    if hint and result.status in (EMPTY, WRONG):
+        told = wrap(in_brief(result, exercise))
+        return "\n\n".join([*parts, told, hints_text(exercise, wrong_part(result, exercise), hint, paint)])
     parts += {
         UNCHECKED: unchecked,
         EMPTY: empty,
@@ -52,8 +39,35 @@ def result_text(result, hint=0, paint=None):
     if hint and exercise and not result.passed:
         parts.append(hints_text(exercise, wrong_part(result, exercise), hint, paint))
     elif result.status in (EMPTY, WRONG):
-        parts.append(f"Stuck? {paint.bold(f'minisegnet exercise check {result.file} --hint 1')}   (then 2, then 3)")
+        parts.append(f"Stuck? {paint.bold(f'minisegnet exercise check {quoted(result.file)} --hint 1')}")
+        parts[-1] += "   (then 2, then 3)" if len(plain(parts[-1])) + 17 <= width() else "\n       (then 2, then 3)"
     return "\n\n".join(part for part in parts if part)
+
+
+def in_brief(result, exercise):
+    """One sentence about a Result that isn't right."""
+    if result.status == EMPTY:
+        return f"Not filled in yet ({place(result)})."
+    if result.message:
+        return f"Not right yet: {first_line(result)}"
+    if exercise.is_bug and result.as_found:
+        return "The bug is still in it."
+    failed = {part.name for part in result.parts if part.failed}
+    names = list(dict.fromkeys(part.name for part in result.parts))
+    wrong, good = ([name for name in names if (name in failed) == bad] for bad in (True, False))
+    said = [f"{', '.join(group)} {word}" for group, word in ((wrong, "wrong"), (good, "right")) if group]
+    return f"Not right yet: {'; '.join(said)}."
+
+
+def place(result):
+    """Where the exercise is that has not been filled in: "line 36, in backward"."""
+    return result.message.splitlines()[0].rstrip(":")
+
+
+def first_line(result):
+    """What the message about a Result begins with, in one line: the place, and what was raised there."""
+    first, *more = result.message.removeprefix(f"{result.file}, ").removeprefix(f"{result.file} ").splitlines()
+    return f"{first} {more[1].strip()}" if first.endswith(":") and len(more) > 1 else first
 
 
 def unchecked(result, exercise, paint):
@@ -61,8 +75,7 @@ def unchecked(result, exercise, paint):
 
 
 def empty(result, exercise, paint):
-    where = result.message.splitlines()[0].rstrip(":")
-    lines = ["  " + paint.yellow("Not filled in yet") + f" ({where})."]
+    lines = ["  " + paint.yellow("Not filled in yet") + f" ({place(result)})."]
     lines.append(wrap(f"Begin here: {exercise.first}") if exercise.first else "")
     return [
         *lines,
@@ -139,21 +152,11 @@ def gradcheck_table(result, paint):
     if not result.table:
         return ""
     places = ["worst at", "yours", "numeric"] if any(row["failed"] for row in result.table) else []
-    rows = [["gradcheck", "entries", "wrong", "rel. error", *places]]
+    rows = [["", "entries", "wrong", "rel. error", *places]]
     for row in result.table:
         worst = row["worst"] if places else []
         rows.append([row["name"], str(row["checked"]), str(row["failed"]), f"{row['error']:.0e}", *worst])
-    return aligned(rows, lambda cell: cell)
-
-
-def aligned(rows, colour):
-    """Rows of cells as columns."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  " + "   ".join(colour(cell) for cell in cells).rstrip())
-    return "\n".join(lines)
+    return f"{wrap(f'gradcheck, on {result.table_case}:')}\n{aligned(rows, lambda cell: cell)}"
 
 
 def example_text(result, exercise, paint):
@@ -163,7 +166,7 @@ def example_text(result, exercise, paint):
         return ""
     kind = "By hand" if found["by_hand"] else "A case that is wrong"
     kind = f"Before that, another case was wrong. {kind}" if result.message else kind
-    lines = [f"  {kind}: {found['label']}", ""]
+    lines = [wrap(f"{kind}: {found['label']}"), ""]
     small = {name: value for name, value in found["inputs"].items() if np.size(value) <= LARGEST}
     first = exercise.kind.first_axis
     lines += side_by_side([block(name, value, first=first) for name, value in small.items()], plain)
@@ -180,9 +183,8 @@ def example_text(result, exercise, paint):
             blocks.append(block(f"{name} yours", yours, differs(yours, expected), paint.red, first))
         lines += ["", *side_by_side(blocks, plain)]
     text = "\n".join(lines)
-    if found["because"] and not all(name.endswith("afterwards") for name in found["expected"]):
-        text += "\n\n" + wrap("Why: " + found["because"], "    ")
-    return text
+    whys = [f"Why {name}: {found['because'][name]}" for name in found["expected"] if name in found["because"]]
+    return "\n\n".join([text, *(wrap(why, "    ", "      ") for why in whys)])
 
 
 LARGEST = 64  # numbers in an array that is shown
@@ -206,8 +208,8 @@ def speed_text(speed):
     text = f"Speed, backward of {speed['case']}: yours {duration(yours)}, ours {duration(ours)}"
     if yours < 1.5 * ours:
         return wrap(f"{text}. Not bad: at this size there is little left to win.")
-    times = number(float(f"{yours / ours:.2g}"))
-    return wrap(f"{text}, {times} times as fast. Tutorial 12_making_it_fast says how.")
+    times = number(float(f"{yours / ours:.1g}"))
+    return wrap(f"{text}; ours is about {times} times as fast. Tutorial 12_making_it_fast says how.")
 
 
 def duration(seconds):

@@ -1,10 +1,12 @@
 """Writes the file of an exercise for a learner."""
 
+import re
 from pathlib import Path
 
 from ..files import atomic_write
+from .layout import quoted
 
-LINTER = "\n# ruff: noqa: F841\n"  # the names that a template gives to its learner are unused there
+LINTER = r"\n# ruff: noqa: [A-Z0-9, ]+\n$"  # the names that a template gives to its learner are unused there
 
 
 def start(exercise, out=None, force=False):
@@ -19,6 +21,6 @@ def start(exercise, out=None, force=False):
         raise FileExistsError(
             f"{path} is there already and may hold your work; give another name with -o, or --force to overwrite it"
         )
-    text = exercise.template.read_text(encoding="utf-8").removesuffix(LINTER)
-    atomic_write(path, text.replace(f"exercise check {exercise.file_name}", f"exercise check {path.name}"))
+    text = re.sub(LINTER, "", exercise.template.read_text(encoding="utf-8"))
+    atomic_write(path, text.replace(f"exercise check {exercise.file_name}", f"exercise check {quoted(path.name)}"))
     return path

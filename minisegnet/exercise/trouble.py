@@ -8,6 +8,7 @@ import numpy as np
 SHOWN = 6  # at most as many names of a line are explained
 
 MEANING = {  # what Python and NumPy say, and what it means here
+    "name 'np' is not defined": "put the line `import numpy as np` at the top of the file",
     "has no setter": "change what is in the array: parameter.value[...] -= ..., and not the attribute",
     "be broadcast": "two arrays don't fit together: compare their shapes from the right; the sizes of a pair must be "
     "equal, or one of them 1",

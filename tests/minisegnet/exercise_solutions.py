@@ -60,6 +60,26 @@ TRANSPOSED = """
     self.bias.grad += dy.sum(axis=(0, 2, 3))
     return dx
 """
+LOOPS = """
+    xp = pad(x, p)
+    dxp = np.zeros_like(xp)
+    for n, o, i, j in np.ndindex(dy.shape):
+        for c, r, t in np.ndindex(w.shape[1:]):
+            self.weight.grad[o, c, r, t] += dy[n, o, i, j] * xp[n, c, i * s + r, j * s + t]
+            dxp[n, c, i * s + r, j * s + t] += dy[n, o, i, j] * w[o, c, r, t]
+    self.bias.grad += dy.sum(axis=(0, 2, 3))
+    return dxp[:, :, p : p + x.shape[2], p : p + x.shape[3]]
+"""
+TAPS = """
+    xp = pad(x, p)
+    dxp, (rows, cols) = np.zeros_like(xp), dy.shape[2:]
+    for n, o, c, r, t in np.ndindex(len(x), *w.shape):
+        place = n, c, slice(r, r + (rows - 1) * s + 1, s), slice(t, t + (cols - 1) * s + 1, s)
+        self.weight.grad[o, c, r, t] += (dy[n, o] * xp[place]).sum()
+        dxp[place] += dy[n, o] * w[o, c, r, t]
+    self.bias.grad += dy.sum(axis=(0, 2, 3))
+    return dxp[:, :, p : p + x.shape[2], p : p + x.shape[3]]
+"""
 LINEAR = """
     self.weight.grad += dy.T @ x
     self.bias.grad += dy.sum(axis=0)
@@ -118,7 +138,6 @@ NUMERIC = """
         gradient[k] = (right - left) / (2 * eps)
     return gradient
 """
-NUMERIC = "import numpy as np\n" + textwrap.dedent(NUMERIC)
 CROSS_ENTROPY = """
     dscores = p.copy()
     dscores[np.arange(len(target)), target] -= 1
@@ -175,6 +194,12 @@ def but(body, *changes):
 
 # ------------------------------------------------------------------ wrong ones, with the names of their mistakes
 
+LAST_STAMPS = """
+    for c, o, r, t in np.ndindex(w.shape):
+        for i, j in np.ndindex(x.shape[2:]):
+            self.weight.grad[c, o, r, t] = (x[:, c, i, j] * dyp[:, o, i * s + r, j * s + t]).sum()
+"""
+FIRST_PIXELS = "for n, o in np.ndindex(dy.shape[:2]):\n    self.bias.grad[o] = dy[n, o, 0].sum()"
 FULL = "np.stack([np.{}(d, {}, 'full') for d in dy])"
 
 WRONG = {
@@ -214,6 +239,16 @@ WRONG = {
         ("divided-by-batch", but(LINEAR, ("dy.T @ x", "dy.T @ x / len(x)"))),
         ("first-sample-only", but(LINEAR, ("dy.T @ x", "dy[:1].T @ x[:1]"))),
         ("zero", but(LINEAR, ("self.bias.grad += dy.sum(axis=0)", ""))),
+        (
+            "products-overwrite",
+            but(
+                LINEAR,
+                (
+                    "return dy @ w",
+                    "dx = np.zeros_like(x)\nfor o in range(len(w)):\n    dx[:] = dy[:, o : o + 1] * w[o]\nreturn dx",
+                ),
+            ),
+        ),
         ("weight-gradient-from-w", but(LINEAR, ("dy.T @ x", "dy.sum(axis=0)[:, None] * w"))),
         ("raises-ValueError", but(LINEAR, ("dy @ w", "w @ dy"))),
     ],
@@ -242,7 +277,7 @@ WRONG = {
         ("not-divided", but(NUMERIC, (" / (2 * eps)", ""))),
         (
             "all-moved-at-once",
-            "import numpy as np\n\nreturn np.full_like(x, (f(x + eps) - f(x - eps)) / (2 * eps))",
+            "return np.full_like(x, (f(x + eps) - f(x - eps)) / (2 * eps))",
         ),
         ("sum-of-both", but(NUMERIC, ("right - left", "right + left"))),
         ("left-moved-left", but(NUMERIC, ("    x[k] = old\n", ""))),
@@ -290,6 +325,22 @@ WRONG = {
             "first-sample-only",
             but(CONV1D, ("[(dy * x[:, r : r + length]).sum()", "[(dy * x[:, r : r + length])[0].sum()")),
         ),
+        (
+            "taps-overwrite",
+            "dx, length = np.zeros_like(x), dy.shape[1]\nfor r in range(len(w)):\n"
+            "    dx[:, r : r + length] = dy * w[r]\n    self.weight.grad[r] += (dy * x[:, r : r + length]).sum()\n"
+            "self.bias.grad += dy.sum()\nreturn dx",
+        ),
+        (
+            "products-overwrite",
+            but(
+                CONV1D,
+                (
+                    "self.weight.grad += [(dy * x[:, r : r + length]).sum() for r in range(len(w))]",
+                    "for n, i in np.ndindex(dy.shape):\n    self.weight.grad[:] = dy[n, i] * x[n, i : i + len(w)]",
+                ),
+            ),
+        ),
         ("bias-from-one", but(CONV1D, ("+= dy.sum()", "+= dy[:, 0].sum()"))),
         (
             "divided-by-batch",
@@ -327,11 +378,23 @@ WRONG = {
         ),
         ("channels-swapped", but(STRIDED, ("d * w[o]", "d * (w[:, o] if O == C else w[o])"))),
         ("raises-ValueError", but(STRIDED, ("[:, None, None, None]", ""))),
+        ("products-overwrite", but(LOOPS, ("dxp[n, c, i * s + r, j * s + t] +=", "dxp[n, c, i * s + r, j * s + t] ="))),
+        ("products-overwrite", but(STRIDED, ("+= d * w[o]", "= d * w[o]"))),
+        ("products-overwrite", but(LOOPS, ("self.weight.grad[o, c, r, t] +=", "self.weight.grad[o, c, r, t] ="))),
+        ("products-overwrite", but(STRIDED, ("self.bias.grad += dy.sum(axis=(0, 2, 3))", FIRST_PIXELS))),
+        ("last-window-only", but(STRIDED, ("dw[o] +=", "dw[o] ="))),
+        ("taps-overwrite", but(TAPS, ("dxp[place] +=", "dxp[place] ="))),
+        (
+            "wrong-shape",
+            but(STRIDED, ("p : p + x.shape[2], p : p + x.shape[3]", "p + 1 : p + 1 + x.shape[2], p + 1 :")),
+        ),
     ],
     "dilated-conv": [
         ("kernel-not-rotated", but(DILATED, ("dout * w[o]", "dout * w[o, :, ::-1, ::-1]"))),
         ("weight-gradient-rotated", but(DILATED, ("+= dw", "+= dw[:, :, ::-1, ::-1]"))),
         ("padding-not-cropped", but(DILATED, ("p : p + x.shape[2], p : p + x.shape[3]", ": x.shape[2], : x.shape[3]"))),
+        ("products-overwrite", but(DILATED, ("+= dout * w[o]", "= dout * w[o]"))),
+        ("last-window-only", but(DILATED, ("dw[o] +=", "dw[o] ="))),
         (
             "dilation-ignored",
             but(
@@ -371,6 +434,18 @@ WRONG = {
                 ),
             ),
         ),
+        (
+            "products-overwrite",
+            but(
+                TRANSPOSED,
+                (
+                    "        dx[:, c, i, j] = (window * w[c]).sum(axis=(1, 2, 3))",
+                    "        for o, r, t in np.ndindex(w.shape[1:]):\n"
+                    "            dx[:, c, i, j] = window[:, o, r, t] * w[c, o, r, t]",
+                ),
+            ),
+        ),
+        ("products-overwrite", but(TRANSPOSED, ("self.weight.grad += dw", LAST_STAMPS))),
         ("bias-mean", but(TRANSPOSED, ("dy.sum(axis=(0, 2, 3))", "dy.mean(axis=(0, 2, 3))"))),
     ],
     "bilinear-upsampling": [
@@ -468,6 +543,8 @@ WRONG = {
                 ("v *= beta2\nv += (1 - beta2) * g * g", "v = beta2 * v + (1 - beta2) * g * g"),
             ),
         ),
+        ("memory-lost", but(ADAM, ("m *= beta1\nm += (1 - beta1) * g", "m = beta1 * m + (1 - beta1) * g"))),
+        ("memory-lost", but(ADAM, ("v *= beta2\nv += (1 - beta2) * g * g", "v = beta2 * v + (1 - beta2) * g * g"))),
         ("g-not-squared", but(ADAM, ("* g * g", "* abs(g)"))),
         ("root-missing", but(ADAM, ("v_hat**0.5", "v_hat"))),
     ],

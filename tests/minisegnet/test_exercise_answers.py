@@ -1,7 +1,7 @@
 """Each exercise: the right answer passes, wrong ones get the right diagnosis, the empty template says what to do."""
 
 import pytest
-from exercise_solutions import REPAIRS, SOLUTIONS, WRONG, filled, repaired
+from exercise_solutions import LOOPS, REPAIRS, SOLUTIONS, TAPS, WRONG, filled, repaired
 
 from minisegnet.exercise.catalogue import EXERCISES, ORDER
 from minisegnet.exercise.checking import check_file
@@ -47,6 +47,47 @@ def test_a_wrong_answer_gets_its_diagnosis(name, mistake, body, tmp_path):
     text = result_text(result)
     assert "Not right yet" in text
     assert "--hint 1" in text
+
+
+def test_plain_loops_are_right(tmp_path):
+    assert checked(tmp_path, "conv2d", filled("conv2d", LOOPS)).passed
+    assert checked(tmp_path, "conv2d", filled("conv2d", TAPS)).passed
+
+
+def test_a_gradient_that_is_wrong_at_once_is_not_said_to_be_wrong_at_the_second_use_only(tmp_path):
+    body = LOOPS.replace("self.weight.grad[o, c, r, t] +=", "self.weight.grad[o, c, r, t] =")
+    (entry,) = checked(tmp_path, "conv2d", filled("conv2d", body)).diagnosis
+    assert (entry.id, entry.of) == ("products-overwrite", "dweight")
+    assert entry.text.startswith("each product overwrites the one before: dw[o,c,r,s] is the sum over")
+
+
+def test_a_buffer_that_is_not_changed_in_place_is_named(tmp_path):
+    body = (
+        SOLUTIONS["adam"]
+        .replace("    m *= beta1\n", "")
+        .replace("m += (1 - beta1) * g", "m = beta1 * m + (1 - beta1) * g")
+    )
+    (entry,) = checked(tmp_path, "adam", filled("adam", body)).diagnosis
+    assert entry.text.startswith("m is still 0 after a step: `m = ...` only gives the name to a new array")
+
+
+def test_a_rotation_too_many_says_when_to_rotate(tmp_path):
+    body = SOLUTIONS["conv2d"].replace("d * w[o]", "d * w[o, :, ::-1, ::-1]")
+    (entry,) = checked(tmp_path, "conv2d", filled("conv2d", body)).diagnosis
+    assert entry.text.endswith(
+        "If you stamp (dxp[window] += g * w[o]), the kernel stays upright; if you gather, it is turned"
+    )
+
+
+def test_a_crop_that_begins_too_late_is_not_taken_for_the_shape_of_y(tmp_path):
+    body = SOLUTIONS["conv2d"].replace("p : p + x.shape[2], p : p + x.shape[3]", "p + 1 : p + 1 + x.shape[2], p + 1 :")
+    (entry,) = checked(tmp_path, "conv2d", filled("conv2d", body)).diagnosis
+    assert entry.text == (
+        "dx has shape (1, 1, 2, 2), expected (1, 1, 3, 3): 1 row and 1 column short: where does the crop begin, where "
+        "does it end?"
+    )
+    (entry,) = checked(tmp_path, "max-pool", filled("max-pool", "return dy")).diagnosis
+    assert entry.text.endswith(": that is the shape of y, but dx has the shape of x")
 
 
 @pytest.mark.parametrize("name", TO_WRITE)

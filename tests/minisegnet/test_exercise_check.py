@@ -59,6 +59,43 @@ def test_a_class_made_from_ours_is_noticed(check):
     assert check(text).borrowed == ["minisegnet.optim"]
 
 
+TAKEN = {
+    "imported": "ReLU = C",
+    "inherited": "class ReLU(C):\n    pass",
+    "borrowed methods": "from minisegnet.core import Layer\n\nclass ReLU(Layer):\n    "
+    "forward, backward = C.forward, C.backward",
+}
+
+
+@pytest.mark.parametrize("way", TAKEN)
+def test_a_backward_that_was_not_written_in_the_file_is_noticed(way, check):
+    result = check('EXERCISE = "relu"\nfrom minisegnet.layers import ReLU as C\n' + TAKEN[way])
+    assert (result.status, result.borrowed, result.passed) == ("borrowed", ["minisegnet.layers"], False)
+
+
+def test_a_backward_from_a_module_of_ones_own_is_to_be_written_in_the_file(check, tmp_path, monkeypatch):
+    (tmp_path / "my_relu_for_a_test.py").write_text(
+        relu(SOLUTIONS["relu"]).replace("EXERCISE", "OTHER"), encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    result = check('EXERCISE = "relu"\nfrom my_relu_for_a_test import ReLU')
+    assert (result.status, result.borrowed) == ("borrowed", ["my_relu_for_a_test"])
+
+
+def test_an_optimiser_and_a_function_that_were_not_written_in_the_file_are_noticed(check):
+    assert check('EXERCISE = "adam"\nfrom minisegnet.optim import Adam').borrowed == ["minisegnet.optim"]
+    text = """EXERCISE = "numeric-gradient"
+import functools
+from minisegnet.exercise.topics.numeric import central
+
+
+@functools.wraps(central)
+def numeric_gradient(f, x, eps):
+    return central(f, x, eps)
+"""
+    assert check(text).borrowed == ["minisegnet.exercise.topics.numeric"]
+
+
 def test_a_wrong_answer_that_borrows_is_wrong(check):
     body = "from kernels import ops_for\nreturn -ops_for(x).relu_backward(dy, x)"
     assert check(relu(body)).status == "wrong"
@@ -102,6 +139,46 @@ def test_a_small_case_that_was_wrong_before_an_error_is_shown(check):
     assert "dscores yours" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "case"),
+    [
+        ("conv2d", ("d * w[o]", "d"), "2 pictures 1x4x5 to 2 channels, kernel 3, stride 2, padding 1"),
+        ("average-pool", (" / k**2", ""), "2 pictures 1x5x6, kernel 3, stride 2"),
+        ("max-pool", ("+=", "="), "2 pictures 1x5x6, kernel 3, stride 2"),
+    ],
+)
+def test_finite_differences_take_a_case_that_shows_something(name, change, case, check):
+    result = check(filled(name, SOLUTIONS[name].replace(*change)), EXERCISES[name].file_name)
+    assert result.table_case == case
+    assert all(row["failed"] for row in result.table if row["name"] == "dx")
+    assert f"gradcheck, on {case}:" in " ".join(result_text(result).split())
+
+
+def test_each_gradient_that_is_wrong_is_explained_by_itself(check):
+    body = SOLUTIONS["conv2d"].replace("dw[o] +=", "dw[o] =")
+    text = " ".join(result_text(check(filled("conv2d", body), "conv2d.py")).split())
+    assert "Why dweight: w[0,0] was multiplied by x[0,0] = 1" in text
+    assert "Why dx" not in text
+    body = SOLUTIONS["linear"].replace("dy.T @ x", "-dy.T @ x").replace("dy @ w", "-dy @ w")
+    text = result_text(check(filled("linear", body), "linear.py"))
+    assert "Why dweight: w[1,2]" in text
+    assert "Why dx: x[0,0]" in text
+    assert "Why dbias" not in text
+
+
+def test_the_reason_why_adam_moves_that_far_has_the_numbers_of_the_case(check):
+    text = " ".join(result_text(check(filled("adam", "pass"), "adam.py")).split())
+    assert "By hand: lr 0.1, betas 0.9 and 0.99, eps 0.01" in text
+    assert "0.1*3/3.01 = 0.0997 for the first number and 0.1*0.03/0.04 = 0.075 for the second" in text
+
+
+def test_a_batch_that_is_not_summed_up_is_shown_on_two_small_pictures(check):
+    body = SOLUTIONS["conv2d"].replace("(d * window).sum(axis=0)", "(d * window)[0]")
+    result = check(filled("conv2d", body), "conv2d.py")
+    assert result.example["label"] == "two 2x2 pictures, kernel 2, no padding: one window each"
+    assert result.example["expected"] == {"dweight": [[[[51, 62], [73, 84]]]]}
+
+
 def test_a_wrong_shape_is_explained(check):
     text = SOLUTIONS["conv2d"].replace("return dxp[:, :, p : p + x.shape[2], p : p + x.shape[3]]", "return dxp")
     result = check(filled("conv2d", text), "conv2d.py")
@@ -118,6 +195,11 @@ def test_a_wrong_shape_is_explained(check):
         ("return dy * None", "something is None"),
         ("return dy @ x.T @ dy[:1]", "does one of them have to be transposed?"),
         ("return dy if x > 0 else 0 * dy", "`if` needs one True or False"),
+        ("return dy @ wrong.T", "name 'wrong' is not defined"),
+        (
+            "del globals()['np']\nreturn np.where(x > 0, dy, 0)",
+            "put the line `import numpy as np` at the top of the file",
+        ),
         ("return dy[..., 99]", "an index is too large for that axis"),
         ("dx = np.zeros(x.shape, int)\ndx += dy * (x > 0)\nreturn dx", "make it with np.zeros_like(x)"),
     ],

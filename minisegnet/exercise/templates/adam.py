@@ -15,6 +15,8 @@ Check it:   minisegnet exercise check adam.py             (or run this file)
 Stuck?      minisegnet exercise check adam.py --hint 1    (then 2, then 3)
 """
 
+import numpy as np
+
 from minisegnet.optim import Optimizer
 
 EXERCISE = "adam"
@@ -36,4 +38,4 @@ if __name__ == "__main__":
 
     check_this_file(__file__)
 
-# ruff: noqa: F841
+# ruff: noqa: F401, F841

@@ -14,6 +14,8 @@ Check it:   minisegnet exercise check numeric_gradient.py             (or run th
 Stuck?      minisegnet exercise check numeric_gradient.py --hint 1    (then 2, then 3)
 """
 
+import numpy as np
+
 EXERCISE = "numeric-gradient"
 
 
@@ -25,3 +27,5 @@ if __name__ == "__main__":
     from minisegnet.exercise import check_this_file
 
     check_this_file(__file__)
+
+# ruff: noqa: F401

@@ -40,8 +40,13 @@ BATCH_NORM_VARIANCE = Exercise(
             {"num_features": 1, "eps": norm.HAND_EPS, "momentum": 0.1},
             {"weight": np.array([1.0]), "bias": np.array([0.0])},
             expected={"y": [[[[-1, 1]]]], "running_mean": [0.1], "running_var": [1.1]},
-            because="the squares of the deviations are 1 and 1, their sum 2: the batch's own variance is 2/2 = 1, the "
-            "unbiased estimate 2/(2 - 1) = 2, so running_var = 1 + 0.1 * (2 - 1) = 1.1",
+            because={
+                "running_var": (
+                    "the squares of the deviations are 1 and 1, their sum 2: the batch's own variance is 2/2 = 1, the "
+                    "unbiased estimate 2/(2 - 1) = 2, so running_var = 1 + 0.1 * (2 - 1) = 1.1"
+                ),
+                "running_mean": "the batch's mean is 1: running_mean = 0 + 0.1 * (1 - 0) = 0.1",
+            },
         ),
     ),
     cases=lambda rng: [with_statistics(rng, norm.norm_case(rng, *size)) for size in NORM_SIZES],
@@ -85,7 +90,11 @@ BATCH_NORM_EVAL = Exercise(
                 "running_var": np.array([4.0]),
             },
             expected={"y": [[[[6, 12]]]], "dx": [[[[3, 9]]]], "dweight": [7], "dbias": [4]},
-            because="in eval mode y = 6 * x / 2 = 3 * x, so dx = 3 * dy",
+            because={
+                "dx": "in eval mode y = 6 * x / 2 = 3 * x, so dx = 3 * dy",
+                "dweight": "xhat = x/2 = 1, 2, and dweight is the sum of dy*xhat = 1*1 + 3*2 = 7",
+                "dbias": "dbias is the sum of dy: 1 + 3 = 4",
+            },
             eval=True,
         ),
     ),
@@ -161,7 +170,11 @@ ADD_IN_PLACE = Exercise(
             {"x": np.array([[[[1.0]], [[-1.0]]]]), "dy": np.array([[[[1.0]], [[10.0]]]])},
             {"first": Gate(), "second": Mix([[2.0, 0.0], [0.0, -2.0]])},
             expected={"y": [[[[3]], [[2]]]], "dx": [[[[3]], [[-20]]]]},
-            because="at x = -1 the ReLU is closed, so of dy = 10 only what comes through the second layer is left: -20",
+            because={
+                "dx": (
+                    "at x = -1 the ReLU is closed, so of dy = 10 only what comes through the second layer is left: -20"
+                ),
+            },
         ),
     ),
     cases=lambda rng: [
@@ -207,8 +220,12 @@ DROPOUT_ZEROS = Exercise(
             {"x": np.array([1.0, 0.0, 3.0, 0.0, 0.0, 6.0]), "dy": np.array([1.0, 1.0, 2.0, 3.0, 5.0, 8.0])},
             {"p": 0.5, "rng": 0},
             expected={"y": [2, 0, 0, 0, 0, 12], "dx": [2, 0, 0, 0, 10, 16]},
-            because="number 3 was dropped, so its dx is 0; number 4 was kept and doubled, so its dx is 2 * 5, though x "
-            "is 0",
+            because={
+                "dx": (
+                    "number 3 was dropped, so its dx is 0; number 4 was kept and doubled, so its dx is 2 * 5, though x "
+                    "is 0"
+                )
+            },
         ),
     ),
     cases=lambda rng: [

@@ -28,7 +28,7 @@ MAX_POOL_TIES = Exercise(
             {"x": np.array([[[[0.0, 0, 3, 1], [0, 0, 2, 0]]]]), "dy": np.array([[[[8.0, 1]]]])},
             {"kernel_size": 2, "stride": 2},
             expected={"y": [[[[0, 3]]]], "dx": [[[[8, 0, 1, 0], [0, 0, 0, 0]]]]},
-            because="all four pixels of the first window are 0, and the first of them is the winner",
+            because={"dx": "all four pixels of the first window are 0, and the first of them is the winner"},
         ),
         pooling.MAX_POOL_HAND,
     ),
@@ -74,7 +74,10 @@ MAX_POOL_NAN = Exercise(
             {"x": np.array([[[[1.0, np.nan, 3, 1], [5, 6, 2, 0]]]]), "dy": np.array([[[[8.0, 1]]]])},
             {"kernel_size": 2, "stride": 2},
             expected={"y": [[[[np.nan, 3]]]], "dx": [[[[0, 8, 1, 0], [0, 0, 0, 0]]]]},
-            because="the first window has a NaN in it, so its result is NaN, and the gradient goes to that pixel",
+            because={
+                "y": "the first window has a NaN in it, so its result is NaN",
+                "dx": "the NaN won the first window, so the gradient 8 goes to that pixel",
+            },
         ),
     ),
     cases=lambda rng: [
@@ -134,7 +137,7 @@ AVERAGE_POOL_BORDER = Exercise(
             {"x": np.array([[[1.0, 2, 3, 4, 5]]]), "dy": np.array([[[2.0, 4, 8]]])},
             {"kernel_size": 2, "stride": 2},
             expected={"y": [[[1.5, 3.5, 5]]], "dx": [[[1, 1, 2, 2, 8]]]},
-            because="the last y is the mean of one pixel, which is that pixel: so it gets all of dy = 8",
+            because={"dx": "the last y is the mean of one pixel, which is that pixel: so it gets all of dy = 8"},
         ),
     ),
     cases=lambda rng: [

@@ -25,7 +25,11 @@ GRADIENT_OVERWRITTEN = Exercise(
             {"in_features": 2, "out_features": 1},
             {"weight": np.array([[3.0, 4]]), "bias": np.array([1.0])},
             expected={"y": [[12]], "dx": [[30, 40]], "dweight": [[20, 40]], "dbias": [20]},
-            because="each pass gives dw = dy * x = 10 20, so after two of them there must be 20 40",
+            because={
+                "dweight": "each pass gives dw = dy * x = 10 20, so after two of them there must be 20 40",
+                "dx": "dx is made anew in each pass: dy * w = 10*3, 10*4",
+                "dbias": "each pass gives db = 10, so after two of them there must be 20",
+            },
             passes=2,
         ),
     ),
@@ -78,7 +82,12 @@ CROSS_ENTROPY_IGNORE = Exercise(
             "two pixels, one of them void",
             {"scores": np.array([[0.0, 0.0], [5.0, 1.0]]), "target": np.array([0, 255]), "dvalue": 1.0},
             expected={"value": np.log(2), "dscores": [[-0.5, 0.5], [0, 0]]},
-            because="one pixel counts, with p = (1/2, 1/2): the mean over this one is log 2 = 0.6931",
+            because={
+                "value": "one pixel counts, with p = (1/2, 1/2): the mean over this one is log 2 = 0.6931",
+                "dscores": (
+                    "the first pixel alone counts: (p - (1, 0)) / 1 pixel = (-1/2, 1/2); the void one has no gradient"
+                ),
+            },
         ),
     ),
     cases=some_void,
@@ -129,7 +138,13 @@ SOFTMAX_SHIFT = Exercise(
                 "dy": np.array([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0]]),
             },
             expected={"y": [[0.5, 0.5]] * 3, "dx": [[1, -1]] * 3},
-            because="equal scores have equal probabilities, whatever they are",
+            because={
+                "y": "equal scores have equal probabilities, whatever they are",
+                "dx": (
+                    "with y = 1/2, 1/2 the mean of dy, weighted with y, is 2: dx = y * (dy - 2) = 1/2 * (4 - 2), 1/2 * "
+                    "(0 - 2)"
+                ),
+            },
         ),
     ),
     cases=lambda rng: [

@@ -48,7 +48,19 @@ TRANSPOSED_OUTPUT_PADDING = Exercise(
                 "dweight": [[[[0, 0, 0], [0, 10, 20], [0, 30, 40]]]],
                 "dbias": [10],
             },
-            because="the stamp is 10 * w; without its first row and column, but with its last ones, y is 50 60 / 80 90",
+            because={
+                "y": (
+                    "the stamp is 10 * w; without its first row and column, but with its last ones, y is 50 60 / 80 90"
+                ),
+                "dx": (
+                    "the stamp 10 * w is cut off above and on the left, so y is x times 5 6 / 8 9, the rest of the "
+                    "kernel: dx = 1*5 + 2*6 + 3*8 + 4*9 = 77"
+                ),
+                "dweight": (
+                    "the first row and column of w were cut off, the others were multiplied by x = 10: dw[1,1] = 1*10"
+                ),
+                "dbias": "b was added to every pixel of y: db = 1 + 2 + 3 + 4 = 10",
+            },
         ),
     ),
     cases=lambda rng: [
@@ -120,7 +132,12 @@ BILINEAR_HALF_PIXEL = Exercise(
             {"x": np.array([[[1.0, 2]]]), "dy": np.array([[[4.0, 4, 8, 1]]])},
             {"factor": 2},
             expected={"y": [[[1, 1.25, 1.75, 2]]], "dx": [[[9, 8]]]},
-            because="read backwards, 2 1 must give 2 1.75 1.25 1: left and right are alike",
+            because={
+                "y": "read backwards, 2 1 must give 2 1.75 1.25 1: left and right are alike",
+                "dx": (
+                    "with the right weights 1, 3/4, 1/4, 0 of x[0] in the four outputs: dx[0] = 1*4 + 3/4*4 + 1/4*8 = 9"
+                ),
+            },
         ),
     ),
     cases=lambda rng: [

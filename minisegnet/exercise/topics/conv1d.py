@@ -53,6 +53,14 @@ def overwritten_1d(case):
     return dx
 
 
+def overwritten_by_taps(case):
+    """dx where the last weight overwrites the others."""
+    dx = np.zeros_like(case.x)
+    for r, w in enumerate(case.weight):
+        dx[:, r : r + case.dy.shape[1]] = case.dy * w
+    return dx
+
+
 CONV1D = Exercise(
     name="conv1d",
     title="a convolution of one row: where does each pixel go?",
@@ -68,7 +76,14 @@ CONV1D = Exercise(
             {"kernel_size": 2},
             {"weight": np.array([1.0, 2]), "bias": np.array([0.0])},
             expected={"y": [[5, 8, 11]], "dx": [[1, 12, 120, 200]], "dweight": [321, 432], "dbias": [111]},
-            because="x[1] stands in y[0], times w[1] = 2, and in y[1], times w[0] = 1: dx[1] = 1*2 + 10*1 = 12",
+            because={
+                "dx": "x[1] stands in y[0], times w[1] = 2, and in y[1], times w[0] = 1: dx[1] = 1*2 + 10*1 = 12",
+                "dweight": (
+                    "w[0] was multiplied by x[0] for y[0], by x[1] for y[1], by x[2] for y[2]: dw[0] = 1*1 + 10*2 + "
+                    "100*3 = 321"
+                ),
+                "dbias": "b was added to all three outputs: db = 1 + 10 + 100 = 111",
+            },
         ),
     ),
     cases=lambda rng: [conv1d_case(rng, *size) for size in ((1, 5, 3), (2, 7, 3), (3, 6, 4), (2, 5, 1), (1, 4, 4))],
@@ -85,6 +100,18 @@ CONV1D = Exercise(
             "dx",
             lambda case, right: overwritten_1d(case),
             "windows that overlap overwrite each other: a pixel gets the sum over all its windows, `+=` and not `=`",
+        ),
+        Mistake(
+            "taps-overwrite",
+            "dx",
+            lambda case, right: overwritten_by_taps(case),
+            "each weight's products overwrite those before: a pixel gets the sum over all weights, `+=` and not `=`",
+        ),
+        Mistake(
+            "products-overwrite",
+            "dweight",
+            lambda case, right: case.dy[-1, -1] * case.x[-1, case.dy.shape[1] - 1 :],
+            "each product overwrites the one before: dw[r] is the sum over all n and i, `+=` and not `=`",
         ),
         Mistake(
             "weight-gradient-rotated",

@@ -3,8 +3,10 @@
 import numpy as np
 
 from kernels import ops_for
+from kernels.shapes import pads, pair
 
 from ... import layers
+from ...gradcheck.mistakes.evidence import stamp
 from ..exercise import Case, Exercise, Mistake, normal
 from ..kinds import OfLayer
 
@@ -34,6 +36,29 @@ def unpadded(case, padding, dilation=1, stride=1):
     """dw where x is not padded, but followed by zeros."""
     x = np.pad(case.x, ((0, 0), (0, 0), (0, 2 * padding), (0, 2 * padding)))
     return ops_for(x).conv2d_backward_weight(case.dy, x, case.weight.shape, stride, 0, dilation, 1)
+
+
+def geometry(case):
+    """stride, padding, dilation."""
+    return tuple(case.arguments.get(name, plain) for name, plain in (("stride", 1), ("padding", 0), ("dilation", 1)))
+
+
+def overwritten(case, order):
+    """dx where of all products that belong to a pixel only the last one is left, with loops as people write them.
+
+    The last output channel comes last, whichever loop is outside; order: then the last window, or the last tap.
+    """
+    stride, padding, dilation = geometry(case)
+    parts = np.einsum("nij,crs->ncijrs", case.dy[:, -1], case.weight[-1])
+    return stamp(parts, case.x.shape, pair(stride), pads(padding), pair(dilation), order)
+
+
+def last_only(case, axes):
+    """dw where only the last index of these axes of dy counts."""
+    last = np.zeros_like(case.dy)
+    place = tuple(-1 if axis in axes else slice(None) for axis in range(case.dy.ndim))
+    last[place] = case.dy[place]
+    return ops_for(last).conv2d_backward_weight(last, case.x, case.weight.shape, *geometry(case), 1)
 
 
 HINTS = {
@@ -87,6 +112,36 @@ CONV_MISTAKES = (
     ),
 )
 
+OVERWRITING = (
+    Mistake(
+        "products-overwrite",
+        "dx",
+        lambda case, right: overwritten(case, "windows"),
+        "each product overwrites the one before: a pixel gets the sum over all its windows and all output channels, "
+        "`+=` and not `=`",
+    ),
+    Mistake(
+        "taps-overwrite",
+        "dx",
+        lambda case, right: overwritten(case, "taps"),
+        "each product overwrites the one before: a pixel gets the sum over all places of the kernel and all output "
+        "channels, `+=` and not `=`",
+    ),
+    Mistake(
+        "products-overwrite",
+        "dweight",
+        lambda case, right: last_only(case, (0, 2, 3)),
+        "each product overwrites the one before: dw[o,c,r,s] is the sum over all pictures n and all windows (i, j), "
+        "`+=` and not `=`",
+    ),
+    Mistake(
+        "last-window-only",
+        "dweight",
+        lambda case, right: last_only(case, (2, 3)),
+        "each window overwrites the one before: dw[o,c,r,s] is the sum over all windows (i, j), `+=` and not `=`",
+    ),
+)
+
 CONV2D = Exercise(
     name="conv2d",
     title="the backward pass of a convolution",
@@ -107,8 +162,17 @@ CONV2D = Exercise(
                 "dweight": [[[[21, 32], [54, 65]]]],
                 "dbias": [11],
             },
-            because="x[0,1] (the 2) stands in y[0,0], times w[0,1] = 2, and in y[0,1], times w[0,0] = 1: "
-            "dx[0,1] = 1*2 + 10*1 = 12",
+            because={
+                "dx": (
+                    "x[0,1] (the 2) stands in y[0,0], times w[0,1] = 2, and in y[0,1], times w[0,0] = 1: "
+                    "dx[0,1] = 1*2 + 10*1 = 12"
+                ),
+                "dweight": (
+                    "w[0,0] was multiplied by x[0,0] = 1 for y[0,0] and by x[0,1] = 2 for y[0,1]: dw[0,0] = 1*1 + 10*2 "
+                    "= 21"
+                ),
+                "dbias": "b was added to every pixel of y: db = 1 + 10 + 0 + 0 = 11",
+            },
         ),
         Case(
             "one 2x2 picture, kernel 2, stride 2, padding 1",
@@ -121,8 +185,40 @@ CONV2D = Exercise(
                 "dweight": [[[[4000, 300], [20, 1]]]],
                 "dbias": [1111],
             },
-            because="each pixel is in one window only, in its inner corner: x[0,0] was multiplied by w[1,1] = 4 for "
-            "y[0,0], so dx[0,0] = 1*4",
+            because={
+                "dx": (
+                    "each pixel is in one window only, in its inner corner: x[0,0] was multiplied by w[1,1] = 4 for "
+                    "y[0,0], so dx[0,0] = 1*4"
+                ),
+                "dweight": (
+                    "w[0,0] lay on the padding everywhere but in the last window, y[1,1], where it was multiplied by "
+                    "x[1,1] = 4: dw[0,0] = 1000*4"
+                ),
+                "dbias": "b was added to every pixel of y: db = 1 + 10 + 100 + 1000 = 1111",
+            },
+        ),
+        Case(
+            "two 2x2 pictures, kernel 2, no padding: one window each",
+            {"x": np.array([[[[1.0, 2], [3, 4]]], [[[5, 6], [7, 8]]]]), "dy": np.array([[[[1.0]]], [[[10]]]])},
+            {"in_channels": 1, "out_channels": 1, "kernel_size": 2, "stride": 1, "padding": 0},
+            {"weight": np.array([[[[1.0, 2], [3, 4]]]]), "bias": np.array([0.0])},
+            expected={
+                "y": [[[[30]]], [[[70]]]],
+                "dx": [[[[1, 2], [3, 4]]], [[[10, 20], [30, 40]]]],
+                "dweight": [[[[51, 62], [73, 84]]]],
+                "dbias": [11],
+            },
+            because={
+                "dweight": (
+                    "both pictures were multiplied by the same weights, so dw is the sum over both: "
+                    "dw[0,0] = 1*1 + 10*5 = 51"
+                ),
+                "dx": (
+                    "each picture has a dy of its own: x[0,0] of the second one was multiplied by w[0,0] = 1, so its "
+                    "dx[0,0] = 10*1"
+                ),
+                "dbias": "b was added in both pictures: db = 1 + 10 = 11",
+            },
         ),
     ),
     cases=lambda rng: [
@@ -136,10 +232,12 @@ CONV2D = Exercise(
             (1, 2, 2, 4, 4, 1, 1, 0),
             (2, 2, 2, 4, 4, 2, 3, 1),
             (3, 2, 1, 3, 3, 3, 1, 2),
+            (2, 1, 2, 4, 5, 3, 2, 1),
         )
     ],
     mistakes=(
         *CONV_MISTAKES,
+        *OVERWRITING,
         Mistake(
             "padding-ignored",
             "dweight",
@@ -175,8 +273,14 @@ DILATED_CONV = Exercise(
                 "dweight": [[[[10, 30], [70, 90]]]],
                 "dbias": [10],
             },
-            because="the corner x[0,2] = 3 was multiplied by w[0,1] = 2, so dx[0,2] = 10*2; what lies between the taps "
-            "gets nothing",
+            because={
+                "dx": (
+                    "the corner x[0,2] = 3 was multiplied by w[0,1] = 2, so dx[0,2] = 10*2; what lies between the taps "
+                    "gets nothing"
+                ),
+                "dweight": "w[0,1] was multiplied by the corner x[0,2] = 3: dw[0,1] = 10*3",
+                "dbias": "y has one pixel, to which b was added: db = 10",
+            },
         ),
     ),
     cases=lambda rng: [
@@ -191,6 +295,7 @@ DILATED_CONV = Exercise(
     ],
     mistakes=(
         *CONV_MISTAKES,
+        *OVERWRITING,
         Mistake(
             "padding-ignored",
             "dweight",

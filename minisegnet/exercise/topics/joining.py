@@ -69,8 +69,16 @@ CONCAT_SKIP = Exercise(
             {"x": np.array([[[[1.0]], [[2.0]]]]), "dy": np.array([[[[3.0]], [[4.0]], [[5.0]]]])},
             {"inner": Mix([[1.0, 10.0]])},
             expected={"y": [[[[1]], [[2]], [[21]]]], "dx": [[[[8]], [[54]]]], "d(inner.weight)": [[5, 10]]},
-            because="x[0] went through the skip, which brings back 3, and inside, times 1, which brings back 1*5: "
-            "together 8",
+            because={
+                "dx": (
+                    "x[0] went through the skip, which brings back 3, and inside, times 1, which brings back 1*5: "
+                    "together 8"
+                ),
+                "d(inner.weight)": (
+                    "inside, x[0] = 1 and x[1] = 2 were multiplied by the weights, and what comes back there is 5: 5*1 "
+                    "and 5*2"
+                ),
+            },
         ),
     ),
     cases=lambda rng: [

@@ -41,8 +41,17 @@ LINEAR = Exercise(
                 "dweight": [[1, 4, 3], [10, 20, 30]],
                 "dbias": [3, 10],
             },
-            because="x[0,0] counts once in each output of sample 0: dx[0,0] = dy[0,0]*w[0,0] + dy[0,1]*w[1,0] "
-            "= 1*1 + 10*3 = 31",
+            because={
+                "dx": (
+                    "x[0,0] counts once in each output of sample 0: dx[0,0] = dy[0,0]*w[0,0] + dy[0,1]*w[1,0] "
+                    "= 1*1 + 10*3 = 31"
+                ),
+                "dweight": (
+                    "w[1,2] was multiplied by x[0,2] = 3 for y[0,1] and by x[1,2] = 0 for y[1,1]: dw[1,2] = 10*3 + 0*0 "
+                    "= 30"
+                ),
+                "dbias": "b[0] was added to y[0,0] and to y[1,0]: db[0] = dy[0,0] + dy[1,0] = 1 + 2 = 3",
+            },
         ),
     ),
     cases=cases,
@@ -52,6 +61,12 @@ LINEAR = Exercise(
             "dweight",
             lambda case, right: case.dy.sum(axis=0)[:, None] * case.weight,
             "it is made of w; but forward multiplies w by x, so the derivative by w has x in it",
+        ),
+        Mistake(
+            "products-overwrite",
+            "dx",
+            lambda case, right: case.dy[:, -1:] * case.weight[-1],
+            "each product overwrites the one before: dx[n,i] is the sum over all outputs o, `+=` and not `=`",
         ),
         Mistake(
             "bias-mean",

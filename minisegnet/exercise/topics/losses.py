@@ -40,13 +40,15 @@ SOFTMAX_CROSS_ENTROPY = Exercise(
             "two samples, two classes",
             {"scores": np.array([[0.0, 0.0], [0.0, np.log(3)]]), "target": np.array([0, 1]), "dvalue": 1.0},
             expected={"value": (np.log(2) + np.log(4 / 3)) / 2, "dscores": [[-0.25, 0.25], [0.125, -0.125]]},
-            because="sample 0 has p = (1/2, 1/2) and the label 0: (p - (1, 0)) / 2 samples = (-1/4, 1/4)",
+            because={"dscores": "sample 0 has p = (1/2, 1/2) and the label 0: (p - (1, 0)) / 2 samples = (-1/4, 1/4)"},
         ),
         Case(
             "the same with dvalue = 8",
             {"scores": np.array([[0.0, 0.0], [0.0, np.log(3)]]), "target": np.array([0, 1]), "dvalue": 8.0},
             expected={"value": (np.log(2) + np.log(4 / 3)) / 2, "dscores": [[-2, 2], [1, -1]]},
-            because="dvalue says how much the final loss depends on this value: everything is 8 times as large",
+            because={
+                "dscores": "dvalue says how much the final loss depends on this value: everything is 8 times as large"
+            },
         ),
     ),
     cases=scores_cases,
@@ -159,8 +161,12 @@ DICE_HAND = Case(
     {"scores": np.array([0.5, 0.5, 1.0, 0.0]), "target": np.array([1.0, 0.0, 1.0, 0.0]), "dvalue": 16.0},
     {"smooth": 0.0},
     expected={"value": 0.25, "dscores": [-5, 3, -5, 3]},
-    because="above = 2 * (0.5 + 1) = 3 and below = 2 + 2 = 4; for a pixel of the region (2*4 - 3) / 16 = 5/16, times "
-    "-dvalue = -16",
+    because={
+        "dscores": (
+            "above = 2 * (0.5 + 1) = 3 and below = 2 + 2 = 4; for a pixel of the region (2*4 - 3) / 16 = 5/16, times "
+            "-dvalue = -16"
+        )
+    },
 )
 
 DICE = Exercise(

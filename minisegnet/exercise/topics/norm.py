@@ -51,8 +51,14 @@ BATCH_NORM = Exercise(
             {"num_features": 1, "eps": HAND_EPS},
             {"weight": np.array([3.0]), "bias": np.array([0.0])},
             expected={"y": [[[[-3, -3, 3, 3]]]], "dx": [[[[3, -3, 0, 0]]]], "dweight": [-4], "dbias": [4]},
-            because="xhat = -1, -1, 1, 1; the mean of dy is 1, that of dy*xhat is -1, weight/std = 3/2: "
-            "dx[0] = 3/2 * (4 - 1 - (-1)*(-1)) = 3",
+            because={
+                "dx": (
+                    "xhat = -1, -1, 1, 1; the mean of dy is 1, that of dy*xhat is -1, weight/std = 3/2: "
+                    "dx[0] = 3/2 * (4 - 1 - (-1)*(-1)) = 3"
+                ),
+                "dweight": "xhat = -1, -1, 1, 1: dweight is the sum of dy*xhat = 4*(-1) + 0 + 0 + 0 = -4",
+                "dbias": "bias was added to every pixel: dbias = 4 + 0 + 0 + 0 = 4",
+            },
         ),
     ),
     cases=lambda rng: [

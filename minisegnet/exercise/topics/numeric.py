@@ -57,7 +57,7 @@ NUMERIC_GRADIENT = Exercise(
             "f = sum of x*x, with a large step so that it can be done by hand",
             {"f": squares, "x": np.array([1.0, 3.0]), "eps": 0.5},
             expected={"gradient": [2, 6], "x afterwards": [1, 3]},
-            because="for the first number: (1.5*1.5 - 0.5*0.5) / (2*0.5) = 2.25 - 0.25 = 2, which is 2*x",
+            because={"gradient": "for the first number: (1.5*1.5 - 0.5*0.5) / (2*0.5) = 2.25 - 0.25 = 2, which is 2*x"},
         ),
     ),
     cases=cases,

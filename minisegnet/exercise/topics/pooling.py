@@ -85,7 +85,9 @@ AVERAGE_POOL = Exercise(
             {"x": np.array([[[[1.0, 2, 3], [4, 5, 6], [7, 8, 9]]]]), "dy": np.array([[[[4.0, 8], [0, 12]]]])},
             {"kernel_size": 2, "stride": 1},
             expected={"y": [[[[3, 4], [6, 7]]]], "dx": [[[[1, 3, 2], [1, 6, 5], [0, 3, 3]]]]},
-            because="the pixel in the middle was in all four windows, a quarter of each: (4 + 8 + 0 + 12) / 4 = 6",
+            because={
+                "dx": "the pixel in the middle was in all four windows, a quarter of each: (4 + 8 + 0 + 12) / 4 = 6"
+            },
         ),
     ),
     cases=lambda rng: [pool_case(rng, *size) for size in SIZES],
@@ -148,8 +150,12 @@ MAX_POOL_HAND = Case(
     {"x": np.array([[[[1.0, 5, 2], [3, 5, 0], [4, 1, 6]]]]), "dy": np.array([[[[1.0, 10], [100, 1000]]]])},
     {"kernel_size": 2, "stride": 1},
     expected={"y": [[[[5, 5], [5, 6]]]], "dx": [[[[0, 11, 0], [0, 100, 0], [0, 0, 1000]]]]},
-    because="the 5 in the first row won two windows, so it gets 1 + 10 = 11; of two equal ones the first wins, row by "
-    "row",
+    because={
+        "dx": (
+            "the 5 in the first row won two windows, so it gets 1 + 10 = 11; of two equal ones the first wins, row by "
+            "row"
+        )
+    },
 )
 
 

@@ -57,8 +57,12 @@ BILINEAR = Exercise(
             },
             {"factor": 2},
             expected={"y": [[[[1, 1.25, 1.75, 2]] * 2]], "dx": [[[[9, 8]]]]},
-            because="the four outputs are x[0], 3/4 x[0] + 1/4 x[1], 1/4 x[0] + 3/4 x[1], x[1], so x[0] gets "
-            "1*4 + 3/4*4 + 1/4*8 = 9",
+            because={
+                "dx": (
+                    "the four outputs are x[0], 3/4 x[0] + 1/4 x[1], 1/4 x[0] + 3/4 x[1], x[1], so x[0] gets "
+                    "1*4 + 3/4*4 + 1/4*8 = 9"
+                )
+            },
         ),
     ),
     cases=lambda rng: [

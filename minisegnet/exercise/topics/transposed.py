@@ -1,5 +1,7 @@
 """Exercise transposed-conv."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ... import layers
@@ -31,6 +33,13 @@ def read_at(case, stride, padding):
     return dx
 
 
+def last_product(case):
+    """dx where of all products that belong to a pixel only the last one is left."""
+    alone = np.zeros_like(case.weight)
+    alone[:, -1, -1, -1] = case.weight[:, -1, -1, -1]
+    return read_at(replace(case, values=case.values | {"weight": alone}), case.stride, case.padding)
+
+
 TRANSPOSED_CONV = Exercise(
     name="transposed-conv",
     title="stamping a kernel, and reading it back",
@@ -51,7 +60,14 @@ TRANSPOSED_CONV = Exercise(
                 "dweight": [[[[21, 32], [10, 1]]]],
                 "dbias": [7],
             },
-            because="x[0,0] was stamped onto the first two columns: dx[0,0] = 1*1 + 2*2 + 0*3 + 1*4 = 9",
+            because={
+                "dx": "x[0,0] was stamped onto the first two columns: dx[0,0] = 1*1 + 2*2 + 0*3 + 1*4 = 9",
+                "dweight": (
+                    "w[0,0] was multiplied by x[0,0] = 1 for y[0,0] and by x[0,1] = 10 for y[0,1]: dw[0,0] = 1*1 + "
+                    "2*10 = 21"
+                ),
+                "dbias": "b was added to every pixel of y: db = 1 + 2 + 3 + 0 + 1 + 0 = 7",
+            },
         ),
     ),
     cases=lambda rng: [
@@ -72,6 +88,13 @@ TRANSPOSED_CONV = Exercise(
             "dx",
             lambda case, right: read_at(case, 1, case.padding) if case.stride > 1 else None,
             "the stride is ignored: pixel (i, j) was stamped at row i*stride, column j*stride of y",
+        ),
+        Mistake(
+            "products-overwrite",
+            "dx",
+            lambda case, right: last_product(case),
+            "each product overwrites the one before: dx[n,c,i,j] is the sum over all output channels o and all places "
+            "of the kernel, `+=` and not `=`",
         ),
         Mistake(
             "padding-ignored",
