@@ -22,7 +22,6 @@ def add(commands):
     parser.add_argument(
         "--size",
         type=natural,
-        default=64,
         help="longest side that the picture is brought to, 0: as it is (default: 64)",
     )
     parser.add_argument(
@@ -70,6 +69,11 @@ def run(options):
     check_output(options.out)
     if options.picture is None and options.mask is not None:
         raise ValueError(f"give a PICTURE that {options.mask} is the mask of, and --checkpoint RUN, a net, too")
+    more = {"--size": options.size, "--crop": options.crop, "--class-weights": options.class_weights or None}
+    more |= {"--training": options.training or None}
+    unused = [name for name, value in more.items() if value is not None]
+    if options.picture is None and options.checkpoint is None and unused:
+        raise ValueError(f"{', '.join(unused)} would be ignored: give a PICTURE and --checkpoint RUN, a net, too")
     if (options.picture is None) != (options.checkpoint is None):
         missing = "--checkpoint RUN, a net to look at" if options.checkpoint is None else "a PICTURE to look at"
         raise ValueError(f"give {missing}, too; or neither, for a generated picture and a small net")
@@ -81,7 +85,7 @@ def run(options):
             options.checkpoint,
             options.picture,
             options.mask,
-            options.size,
+            64 if options.size is None else options.size,
             options.class_weights,
             options.training,
             options.crop,

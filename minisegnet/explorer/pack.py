@@ -2,21 +2,24 @@
 
 A pass records each map four times: as the y of one layer and the x of the next, as its dy and the other's dx. The page
 gets it once. What layers that only copy, choose or switch off have made isn't sent at all: the page does it again, and
-gets the same numbers to the last bit. Next come the arrays that a short formula gives (batch normalisation, averages)
-and the gradients of the weights, the smallest first, as long as there is room. The page computes what is missing when
-it is asked for, and says of every number whether it was recorded or computed.
+gets the same numbers to the last bit. Next come the arrays that a short formula gives (batch normalisation, averages,
+sums) and the gradients of the weights, the smallest first, as long as there is room. The page computes what is missing
+when it is asked for, and says of every number whether it was recorded or computed.
 """
 
 import base64
 
 import numpy as np
 
-COPIES = ("ReLU", "Identity", "Flatten", "Dropout", "MaxPool2d", "unpool", "fork", "concat")
+COPIES = {  # whose y, and whose dx, has no number that was not there before
+    "y": ("ReLU", "Identity", "Flatten", "MaxPool2d", "unpool", "concat", "fork"),
+    "dx": ("ReLU", "Identity", "Flatten", "unpool", "concat", "sum"),
+}
 FORMULAS = (
-    "BatchNorm2d", "AvgPool2d", "AdaptiveAvgPool2d", "Upsample", "resize", "LeakyReLU", "Sigmoid", "Tanh", "sum",
+    "BatchNorm2d", "AvgPool2d", "AdaptiveAvgPool2d", "Upsample", "resize", "LeakyReLU", "Sigmoid", "Tanh", "Dropout",
 )  # fmt: skip
 MATRICES = ("Conv2d", "ConvTranspose2d", "Linear")
-KINDS = (*COPIES, *FORMULAS, *MATRICES)  # what the page can compute and explain
+KINDS = tuple(dict.fromkeys((*COPIES["y"], *COPIES["dx"], *FORMULAS, *MATRICES)))  # what the page knows
 ROOM = 14_000_000  # bytes of arrays, so that the page, where they grow by a third, stays below 20 MB
 DTYPES = {"f": "<f4", "i": "<i4", "u": "|u1", "b": "|u1"}
 
@@ -40,7 +43,7 @@ def pack(trace, room=ROOM):
             packed.send(loss, name)
     packed.fill(room)
     stops = [packed.described(number, stop) for number, stop in enumerate(trace.stops)]
-    manifest = {"stops": stops, "loss": packed.described(-1, loss), "arrays": packed.table()}
+    manifest = {"stops": stops, "loss": packed.described(-1, loss), "arrays": packed.table(), "copies": COPIES}
     return manifest, packed.arrays
 
 
@@ -76,7 +79,7 @@ class Packed:
         array = stop[name]
         if id(array) not in self.keys:
             self.keys[id(array)] = key = f"a{len(self.arrays)}"
-            kind = DTYPES[array.dtype.kind]
+            kind = "<i4" if array.dtype == np.uint16 else DTYPES[array.dtype.kind]
             whole = np.ascontiguousarray(array, "<f8" if array.dtype == np.float64 else kind)
             self.arrays[key] = whole.reshape(array.shape)  # a number stays one, and becomes no array of one
         self.names.setdefault(stop.name, {})[name] = self.keys[id(array)]
@@ -87,7 +90,7 @@ class Packed:
             self.send(stop, "x")
         for name in stop.params:
             self.send(stop, name)
-        for name in ("mean", "var", "keep"):
+        for name in ("mean", "var", "keep", "argmax"):
             if name in stop:
                 self.send(stop, name)
         if stop.kind in MATRICES:
@@ -96,15 +99,14 @@ class Packed:
 
     def fill(self, room):
         """Send what could be computed too: results first, then gradients of parameters, each the smallest first."""
-        made = [(stop, name) for stop in self.trace.stops if stop.kind in FORMULAS for name in ("y", "dx")]
+        made = [(stop, name) for stop in self.trace.stops for name in COPIES if stop.kind not in COPIES[name]]
         grads = [(stop, f"d{name}") for stop in self.trace.stops for name in stop.params]
         room -= sum(array.nbytes for array in self.arrays.values())
         for group in (made, grads):
-            for stop, name in sorted(
-                [(stop, name) for stop, name in group if name in stop], key=lambda item: item[0][item[1]].nbytes
-            ):
-                room -= stop[name].nbytes
-                if room >= 0:
+            there = [(stop, name, stop[name].nbytes) for stop, name in group if name in stop]
+            for stop, name, size in sorted(there, key=lambda item: item[2]):
+                if id(stop[name]) not in self.keys and size <= room:
+                    room -= size
                     self.send(stop, name)
 
     def described(self, number, stop):

@@ -6,6 +6,8 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+import numpy as np
+
 from .._version import __version__
 from ..files import atomic_write
 from ..trace import record
@@ -35,6 +37,7 @@ def write_explorer(subject, path, room=ROOM):
     True
     """
     check_output(path)
+    check_colours(subject)
     trace = record(subject.net, subject.x, subject.loss, subject.target)
     path = Path(path)
     atomic_write(path, explorer_page(trace, subject, room))
@@ -64,9 +67,33 @@ def check_output(path):
             )
 
 
+def check_colours(subject):
+    """ValueError unless each class of a subject's net has a name and a colour, and the picture is as people see it."""
+    named, coloured = len(subject.classes), len(subject.colours)
+    if named != coloured:
+        raise ValueError(f"the subject names {named} classes and has {coloured} colours; give one for each class")
+    picture = subject.picture
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"picture is {picture.dtype} of shape {picture.shape}, expected uint8 (H, W, 3)")
+
+
+def check_scores(trace, subject):
+    """ValueError unless the scores have the picture's size, if any, and no more classes than are named."""
+    _, C, *size = trace.losses[0]["scores"].shape
+    if C > len(subject.classes):
+        raise ValueError(f"the net scores {C} classes, the subject names {len(subject.classes)}; name and colour each")
+    if size and tuple(size) != subject.picture.shape[:2]:
+        height, width = subject.picture.shape[:2]
+        raise ValueError(
+            f"the scores are {'x'.join(map(str, size))}, the picture is {height}x{width}: bring both to one size, "
+            "such as with SameSize around the net"
+        )
+
+
 def explorer_page(trace, subject, room=ROOM):
     """The whole page as text."""
     manifest, arrays = pack(trace, room)
+    check_scores(trace, subject)
     arrays["picture"] = subject.picture
     manifest["arrays"]["picture"] = {"dtype": "u1", "shape": list(subject.picture.shape)}
     manifest |= {

@@ -130,7 +130,7 @@ def of_run(run, picture, mask=None, size=64, class_weights="", training=False, c
     x = recipe.transform()(image, None)[0][None]
     has_truth = truth is not None
     if not has_truth:
-        truth = view.predicted(image)
+        truth = view.predicted(image, training)
         notes.append("no mask was given: the net's own prediction takes its place, and no pixel is wrong")
     net.train(training)
     return Subject(

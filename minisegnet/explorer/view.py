@@ -1,5 +1,6 @@
 """How much of a picture the explorer shows: all of it, made smaller, or a square cut out at full size."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -52,10 +53,11 @@ class View(NamedTuple):
         note += f"{min(left + size, image.shape[1]) - 1} of {by(image)}, at full size (--crop)"
         return image[part], None if truth is None else truth[part], [note]
 
-    def predicted(self, image):
-        """Class indices (H, W), by the net as it predicts."""
+    def predicted(self, image, training=False):
+        """Class indices (H, W), by the net as it predicts; or by a copy of it, as it is in a step of training."""
+        net = copy.deepcopy(self.net).train() if training else self.net.eval()
         try:
-            return self.net.eval()(self.recipe.transform()(image, None)[0][None])[0].argmax(axis=0)
+            return net(self.recipe.transform()(image, None)[0][None])[0].argmax(axis=0)
         except ShapeError as error:
             text = f"{self.path}: {by(image)} is too narrow for this net, give a larger --size ({error})"
             raise ValueError(text) from error

@@ -26,7 +26,7 @@ def shifted(first, letter):
     return f"{first}+{letter}" if first else letter
 
 
-def tap(base, letter, step, sign="+"):
+def moved(base, letter, step, sign="+"):
     """A place such as 4+r or 7-2*s, in numbers as far as they are known."""
     move = letter if step == 1 else f"{step}*{letter}"
     return f"{base}{sign}{move}" if base or sign == "-" else move
@@ -44,7 +44,7 @@ def conv_y(stop, index):
     if "bias" in stop:
         groups, bias = [*groups, group(at(stop, "bias", o), name="bias")], f" + bias[{o}]"
     (sh, sw), (dh, dw), pads = stop.config["stride"], stop.config["dilation"], stop.config["pads"]
-    place = f"{tap(i * sh - pads[0][0], 'r', dh)},{tap(j * sw - pads[1][0], 's', dw)}"
+    place = f"{moved(i * sh - pads[0][0], 'r', dh)},{moved(j * sw - pads[1][0], 's', dw)}"
     outside = np.prod(stop.config["kernel_size"]) - len(rows.out) * len(cols.out)
     return Sum(
         "y[n,o,i,j] = Σ_{c,r,s} x[n, c, i*stride + r*dilation - padding, j*stride + s*dilation - padding] * "
@@ -65,7 +65,7 @@ def conv_dx(stop, index):
     w = at(stop, "weight", first_out + o, c - first_in, rows.tap[r], cols.tap[s])
     (sh, sw), (dh, dw), pads = stop.config["stride"], stop.config["dilation"], stop.config["pads"]
     up, left, where = a + pads[0][0], b + pads[1][0], ""
-    place = f"{tap(up, 'r', dh, '-')},{tap(left, 's', dw, '-')}"
+    place = f"{moved(up, 'r', dh, '-')},{moved(left, 's', dw, '-')}"
     if (sh, sw) != (1, 1):
         place, where = "i,j", f"  with i*{sh} + r*{dh} = {up}, j*{sw} + s*{dw} = {left}"
     out = shifted(first_out, "o")
@@ -85,7 +85,7 @@ def conv_dweight(stop, index):
     n, i, j = grid(len(stop.x), len(rows.out), len(cols.out))
     (sh, sw), (dh, dw), pads = stop.config["stride"], stop.config["dilation"], stop.config["pads"]
     down, right = r * dh - pads[0][0], s * dw - pads[1][0]
-    place = f"{tap('', 'i', sh)}{down:+d},{tap('', 'j', sw)}{right:+d}"
+    place = f"{moved('', 'i', sh)}{down:+d},{moved('', 'j', sw)}{right:+d}"
     return Sum(
         "dweight[o,c,r,s] = Σ_{n,i,j} dy[n,o,i,j] * x[n, c, i*stride + r*dilation - padding, "
         "j*stride + s*dilation - padding]",
@@ -140,7 +140,7 @@ def transposed_dx(stop, index):
     o, r, s = grid(outputs, len(rows.out), len(cols.out))
     dy = at(stop, "dy", n, first_out + o, rows.out[r], cols.out[s])
     (sh, sw), (dh, dw), (ph, pw) = stop.config["stride"], stop.config["dilation"], stop.config["padding"]
-    place = f"{tap(i * sh - ph, 'r', dh)},{tap(j * sw - pw, 's', dw)}"
+    place = f"{moved(i * sh - ph, 'r', dh)},{moved(j * sw - pw, 's', dw)}"
     return Sum(
         "dx[n,c,i,j] = Σ_{o,r,s} dy[n, o, i*stride + r*dilation - padding, j*stride + s*dilation - padding] * "
         "weight[c,o,r,s]: an ordinary convolution of dy",

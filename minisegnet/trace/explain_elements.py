@@ -16,16 +16,20 @@ def one_term(stop, index, of, symbols, name, value, note="", facts=None):
     source = at(stop, "x" if of == "y" else "dy", *index)
     where = brackets(*index)
     picked = f"{of}{where} = {source.array}{where} * {value:.6g}"
+    if value == 0 and not np.isfinite(source.value[0]):  # nothing is let through, not 0 * inf, which is NaN
+        return Sum(symbols, picked, [], note, facts or {})
     return Sum(symbols, picked, [group(source, number(name, value))], note, facts or {})
 
 
 def gate(stop, index):
-    """(1 or the slope below zero, what the gate did) of a ReLU; NaN passes, as a number that isn't one should."""
+    """(1 or the slope below zero, what the gate did). A NaN is not below 0: a ReLU lets it pass, a LeakyReLU as all
+    that is not above 0."""
     x = float(stop.x[index])
     slope = stop.config.get("negative_slope", 0.0)
-    is_open = x > 0 or x != x
+    is_open = x > 0 if stop.kind == "LeakyReLU" else not x <= 0
     state = "open" if is_open else f"it lets {slope:g} of it through" if slope else "shut"
-    return 1.0 if is_open else slope, f"x{brackets(*index)} = {x:.6g} {'>' if is_open else '<='} 0: the gate is {state}"
+    compared = "is no number" if np.isnan(x) else "> 0" if x > 0 else "<= 0"
+    return 1.0 if is_open else slope, f"x{brackets(*index)} = {x:.6g} {compared}: the gate is {state}"
 
 
 @explains("ReLU", "LeakyReLU", of="y")

@@ -19,7 +19,6 @@ class Channel:
         n, i, j = grid(N, H, W)
         self.pixels, self.count = (n, c, i, j), N * H * W
         self.mean, self.std = float(stop["mean"][c]), float(np.sqrt(stop["var"][c] + stop.config["eps"]))
-        self.weight = float(stop["weight"][c]) if "weight" in stop else 1.0
 
     def normed(self, *index):
         """x^ = (x - mean) / std of one element, or of each of several."""
@@ -41,10 +40,12 @@ def norm_y(stop, index):
     groups = [group(x, *channel.scale(), name="scaled")]
     if "bias" in stop:
         groups.append(group(at(stop, "bias", index[1]), name="bias"))
-    picked = f"y{where} = (x{where} - {channel.mean:.6g}) / {channel.std:.6g} * {channel.weight:.6g}"
+    picked = f"y{where} = (x{where} - {channel.mean:.6g}) / {channel.std:.6g}"
+    if "weight" in stop:
+        picked += f" * {float(stop['weight'][index[1]]):.6g} + bias[{index[1]}]"
     return Sum(
-        "y = weight * x^ + bias, x^ = (x - mean) / std, std = sqrt(var + eps)",
-        picked + (f" + bias[{index[1]}]" if "bias" in stop else ""),
+        f"y = {'weight * x^ + bias, x^ = ' if 'weight' in stop else ''}(x - mean) / std, std = sqrt(var + eps)",
+        picked,
         groups,
         "mean and var of this batch" if stop.saved["training"] else "the running mean and var: constants",
         channel.facts(index),
@@ -55,10 +56,11 @@ def norm_y(stop, index):
 def norm_dx(stop, index):
     channel, where = Channel(stop, index[1]), brackets(*index)
     value = group(at(stop, "dy", *index), *channel.scale(), name="by the value")
-    picked = f"dx{where} = weight[{index[1]}] / {channel.std:.6g} * dy{where}"
+    factor, weight = ("weight", f"weight[{index[1]}]") if "weight" in stop else ("1", "1")
+    picked = f"dx{where} = {weight} / {channel.std:.6g} * dy{where}"
     if not stop.saved["training"]:
         note = "the running mean and var are constants: only one way leads back"
-        return Sum("dx = weight / std * dy", picked, [value], note, channel.facts(index))
+        return Sum(f"dx = {factor} / std * dy", picked, [value], note, channel.facts(index))
     # forward: x^ = (x - mean)/std: a mean that grows by 1 takes 1/std off every x^ of the channel, and dmean/dx = 1/m
     dy, share = at(stop, "dy", *channel.pixels), number("-1/m", -1 / channel.count)
     by_mean = group(dy, *channel.scale(), share, name="by the mean")
@@ -66,7 +68,7 @@ def norm_dx(stop, index):
     normed, own = number("x^", channel.normed(*channel.pixels)), number("x^ of this one", channel.normed(*index))
     by_variance = group(dy, normed, own, *channel.scale(), share, name="by the variance")
     return Sum(
-        "dx = weight / std * (dy - (Σ dy)/m - x^ * (Σ dy * x^)/m), sums over the channel's m values",
+        f"dx = {factor} / std * (dy - (Σ dy)/m - x^ * (Σ dy * x^)/m), sums over the channel's m values",
         f"{picked} - by mean - by variance, each over m = {channel.count} values",
         [value, by_mean, by_variance],
         "three ways lead from this x to the loss: its own value, the mean, and the variance",

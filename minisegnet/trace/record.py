@@ -84,12 +84,22 @@ class Notes:
     """Notes of every use of the layers (or losses) that were handed to `take`, as a tree: `root` and its children."""
 
     def __init__(self):
-        self.root, self.open, self.uses = None, [], []
+        self.root, self.open, self.uses, self.taken = None, [], [], []
 
     def take(self, layer, kind):
-        """Replace the layer's passes by ones that write down a Use of this kind."""
-        if "forward" in vars(layer):
+        """Replace the layer's passes by ones that write down a Use of this kind.
+
+        ValueError for a layer with a pass of its own, that somebody has put there: its class doesn't say what it does.
+        """
+        if any(layer is one for one in self.taken):
             return  # a layer that comes twice in the net
+        own = [name for name in ("forward", "backward") if name in vars(layer)]
+        if own:
+            raise ValueError(
+                f"{layer.label()} has a {' and a '.join(own)} of its own (layer.{own[0]} = ...), which can't be "
+                "recorded; write a class of layers with it"
+            )
+        self.taken.append(layer)
 
         def forward(*inputs):
             use = kind(layer)

@@ -105,7 +105,12 @@ class Trace:
         >>> t.source(t["b"], "x"), t.source(t["a"], "dy"), t.source(t["a"], "x")
         ((Stop('a', Tanh()), 'y'), (Stop('b', Tanh()), 'dx'), None)
         """
-        key = next(i for i, one in enumerate(self.stops) if one is stop), array
+        number = next((i for i, one in enumerate(self.stops) if one is stop), None)
+        if number is None:
+            if stop in self.losses and array == "scores":
+                return (self.stops[-1], "y") if stop is self.losses[0] else None
+            raise ValueError(f"{stop!r} is no stop of the net in this trace, whose sources are known")
+        key = number, array
         wires = self.wires()
         back = {(here, f"d{y}"): (there, f"d{x}") for (there, x), (here, y) in wires.items()}
         found = wires.get(key) or back.get(key)

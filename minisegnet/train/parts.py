@@ -105,8 +105,8 @@ def prunable(net):
 def prune(net, sparsity):
     """Set the smallest weights, this share of all, to zero: those below one threshold for the whole net.
 
-    Source: after Han et al., Learning both weights and connections for efficient neural networks (2015), where each layer
-    has a threshold of its own.
+    Source: after Han et al., Learning both weights and connections for efficient neural networks (2015), where each
+    layer has a threshold of its own.
 
     >>> from minisegnet.layers import Linear
     >>> layer = Linear(4, 1)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -117,14 +118,21 @@ class Driven:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.said.append(request.url) if "file:" not in request.url else None)
         self.page.goto(path.resolve().as_uri() + address)
-        self.page.wait_for_function("document.body.dataset.ready")
+        self.until("() => document.body.dataset.ready")
+
+    def until(self, condition, argument=None, seconds=60):
+        """Wait until a function in the page gives true. Playwright's own evals, which the page's policy forbids."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(condition, argument):
+            assert time.monotonic() < end, f"{condition} did not come true in {seconds} s: {self.said}"
+            self.page.wait_for_timeout(20)
 
     def go(self, address):
         self.page.evaluate("address => { location.hash = address; }", address)
-        self.page.wait_for_function(
+        self.until(
             "address => new URLSearchParams(location.hash.slice(1)).get('view')"
             "  === new URLSearchParams(address.slice(1)).get('view')",
-            arg=address,
+            address,
         )
         self.page.evaluate("() => new Promise(requestAnimationFrame)")
 

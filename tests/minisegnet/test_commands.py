@@ -73,7 +73,7 @@ COMMANDS = dict(parsers(parser()))
 
 def test_all_commands_are_there():
     assert {words[0] for words in COMMANDS if words} == {
-        "demo", "train", "eval", "predict", "explain", "data", "prune", "bench", "info"
+        "demo", "tutorial", "exercise", "train", "eval", "predict", "explain", "data", "prune", "bench", "info"
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from explorer_pages import Driven, browser, make_page, number, subjects
 
+from minisegnet import losses
 from minisegnet.trace.explanation import EXPLAINERS
 
 NAMES = ("all kinds", "inference", "classifier", "unet")
@@ -172,7 +173,7 @@ def test_scatter_adds_up_to_gather(driven):
             const pass = modules["data.js"].readPass(document);
             const { indexAt } = modules["tensor.js"];
             const found = [[], []];
-            for (const stop of pass.stops.filter((one) => modules["scatter.js"].canScatter(one))) {
+            for (const stop of pass.stops.filter((one) => modules["links.js"].hasLinks(one))) {
                 const target = stop.shapes.x.map((size, axis) => (axis ? Math.floor(size / 2) : 0));
                 found[0].push(modules["explain.js"].explain(pass, stop, "dx", target).total);
                 let sum = 0;
@@ -299,8 +300,10 @@ def test_the_page_opens_where_the_loss_is_largest(chromium, pages):
     """In the coordinates of the layer that is shown, which may be smaller than the scores."""
     path, trace = pages["all kinds"]
     one = Driven(chromium, path)
-    dscores = trace.losses[0]["dscores"]
-    _, _, row, column = np.unravel_index(np.abs(dscores).argmax(), dscores.shape)
+    loss = trace.losses[0]
+    dscores = loss["dscores"]
+    costs, _ = losses.CrossEntropyLoss(loss["weight"], 255, "none").forward(loss["scores"], loss["target"])
+    _, row, column = np.unravel_index(costs.argmax(), costs.shape)
     for slot, array in (("x", trace["first"]["x"]), ("y", trace["first"].y)):
         expected = tuple(
             int((place + 0.5) / full * side)

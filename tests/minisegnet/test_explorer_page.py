@@ -58,7 +58,7 @@ def test_every_module_of_the_page_is_used():
 def test_drawing_computing_and_data_are_apart():
     """What computes knows nothing of the page."""
     computing = [name for name in modules() if re.match("compute|expla|links|network|nudge.js|scatter|tensor", name)]
-    assert len(computing) == 14
+    assert len(computing) == 15
     for name in computing:
         text = modules()[name]
         assert not re.search(r"\bdocument\.(create|query|body)|innerHTML|getContext", text), name
@@ -90,8 +90,11 @@ def test_arrays_travel_once_and_copies_not_at_all():
     manifest, arrays = pack(found)
     sent = {stop["name"]: stop["arrays"] for stop in manifest["stops"]}
     for stop in found.stops:
-        if stop.kind in COPIES:
-            assert not set(sent[stop.name]) - {"keep"}, stop.name
+        for name, kinds in COPIES.items():
+            if stop.kind in kinds:
+                assert not any(each.split(".")[0] == name for each in sent[stop.name]), stop.name
+        if stop.kind == "MaxPool2d":
+            np.testing.assert_array_equal(arrays[sent[stop.name]["argmax"]], stop["argmax"])
         if stop.kind in MATRICES:
             assert {"y", "dx", "weight", "dweight"} <= set(sent[stop.name]), stop.name
             np.testing.assert_array_equal(arrays[sent[stop.name]["y"]], stop.y)
@@ -108,6 +111,44 @@ def test_what_can_be_computed_gives_way_where_room_is_short():
     assert least < middle <= (whole + least) // 2 < whole
     sent = {stop["name"]: stop["arrays"] for stop in pack(found, room=0)[0]["stops"]}
     assert all("weight" in sent[stop.name] for stop in found.stops if "weight" in stop)
+
+
+def test_room_is_taken_by_what_is_sent_alone():
+    """Whatever was left out for want of room is larger than what is left."""
+    found = recorded(small_subject())
+    for room in range(0, 60_000, 1500):
+        manifest, arrays = pack(found, room)
+        left = room - sum(array.nbytes for array in arrays.values())
+        sent = {stop["name"]: stop["arrays"] for stop in manifest["stops"]}
+        missing = [
+            stop[f"d{name}"].nbytes for stop in found.stops for name in stop.params if f"d{name}" not in sent[stop.name]
+        ]
+        assert all(size > left for size in missing)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_labels_arrive_as_they_are(dtype):
+    made = small_subject()
+    target = made.target.astype(dtype)
+    target[0, 0, 0] = void = 300 if dtype != np.uint8 else 255
+    made = made._replace(target=target, loss=losses.CrossEntropyLoss(ignore_index=void))
+    manifest, arrays = pack(recorded(made))
+    np.testing.assert_array_equal(arrays[manifest["loss"]["arrays"]["target"]], target)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("a", "b", "c"), "colours": np.zeros((3, 3), np.uint8)}, "scores 4 classes, the subject names 3"),
+        ({"colours": np.zeros((2, 3), np.uint8)}, "names 4 classes and has 2 colours"),
+        ({"picture": np.zeros((5, 6, 3), np.uint8)}, "the scores are 8x9, the picture is 5x6: bring both to one size"),
+        ({"picture": np.zeros((8, 9, 3))}, r"picture is float64 of shape \(8, 9, 3\), expected uint8"),
+    ],
+)
+def test_a_subject_that_does_not_fit_is_refused(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        write_explorer(small_subject(size=(8, 9))._replace(**change), tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_the_small_unet_fits_into_20_mb(tmp_path):
@@ -204,6 +245,21 @@ def test_without_a_mask_the_prediction_takes_its_place(run, picture):
     assert any("no mask was given" in note for note in made.notes)
 
 
+def test_without_a_mask_a_step_of_training_predicts_as_it_trains(run, picture):
+    """What takes the place of the truth is what the recorded pass itself predicts."""
+    made = of_run(run, picture, size=16, training=True)
+    scores = recorded(made).losses[0]["scores"]
+    np.testing.assert_array_equal(made.target[0], scores[0].argmax(axis=0))
+    assert (of_run(run, picture, size=16).target != made.target).any()
+
+
+def test_a_large_page_is_named_with_its_remedy(run, picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("minisegnet.commands.explain.LARGE", 50_000)
+    arguments = ["explain", picture, "--checkpoint", run, "--size", 30, "-o", tmp_path / "page.html"]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert "is slow in a browser; a smaller --size, or --crop, makes it smaller" in capsys.readouterr().out
+
+
 def test_errors_name_the_file_and_the_fix(run, picture, tmp_path, capsys):
     def fails(*arguments):
         assert main(["explain", *map(str, arguments), "-o", str(tmp_path / "page.html")]) == 1
@@ -213,6 +269,8 @@ def test_errors_name_the_file_and_the_fix(run, picture, tmp_path, capsys):
     assert "give --checkpoint RUN, a net to look at, too" in fails(picture)
     assert "give a PICTURE to look at, too" in fails("--checkpoint", run)
     assert "give a PICTURE that mask.png is the mask of" in fails("--mask", "mask.png")
+    assert "--size, --training would be ignored: give a PICTURE" in fails("--size", 30, "--training")
+    assert "--class-weights would be ignored: give a PICTURE" in fails("--class-weights", "1,2")
     assert "holds no checkpoint" in fails(picture, "--checkpoint", tmp_path)
     assert "nowhere.png" in fails(tmp_path / "nowhere.png", "--checkpoint", run)
     assert "expected one for each of the 4 classes" in fails(picture, "--checkpoint", run, "--class-weights", "1,2")

@@ -191,6 +191,33 @@ def test_dropout_drops_what_the_next_pass_would_drop():
     np.testing.assert_array_equal(t.stops[0].y, net(x))
 
 
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_a_pass_that_somebody_has_replaced_is_refused(name):
+    """It would not be known what the layer did, nor which formula explains it."""
+    net = Sequential(Tanh(), ReLU())
+    setattr(net[1], name, lambda *inputs: getattr(ReLU, name)(net[1], *inputs))
+    with pytest.raises(ValueError, match=rf"ReLU\(\) has a {name} of its own \(layer.{name} = ...\), which can't be"):
+        trace.record(net, np.ones((1, 2)), dy=np.ones((1, 2)))
+
+
+def test_the_source_of_a_loss_is_the_net():
+    net = Sequential(Tanh(), last=Linear(2, 3, rng=0))
+    found = trace.record(net, np.ones((1, 2), np.float32), losses.CrossEntropyLoss(), np.array([1]))
+    assert found.source(found["loss"], "scores") == (found["last"], "y")
+    with pytest.raises(ValueError, match="no stop of the net in this trace"):
+        found.source(found["loss"], "target")
+
+
+def test_a_batch_norm_without_weights_has_none_in_its_formulas():
+    x = np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32)
+    found = trace.record(BatchNorm2d(2, affine=False), x, dy=np.ones_like(x))
+    for of in ("y", "dx"):
+        explained = found.explain("BatchNorm2d", (0, 1, 1, 1), of)
+        assert explained.agrees
+        assert "weight" not in explained.symbols + explained.picked
+        assert "bias" not in explained.symbols + explained.picked
+
+
 def test_later_steps_do_not_reach_the_trace():
     net, x = randomised(Linear(2, 2)).astype(np.float64), np.ones((1, 2))
     t = trace.record(net, x, dy=np.ones((1, 2)))

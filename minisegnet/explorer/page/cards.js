@@ -19,9 +19,9 @@ export function cardsElement({ pass, state, explanation, onTerm, onView, onPick 
   const sum = (of, index) => (state.current.of === of ? explanation : explain(pass, stop, of, index));
   const { x, y } = state.picks;
   if (which === "F") {
-    const channel = state.channels.x ?? x[1];
     const isTurned = stop.kind === "ConvTranspose2d"; // each x is a stamp: seen from y, the kernel lies turned
-    element.append(card("forward", `patch of x, map ${channel}`, tapsHtml(stop, sum("y", y), state, channel, isTurned)));
+    const html = tapsHtml(stop, sum("y", y), state, state.channels.x ?? x[1], isTurned);
+    element.append(card("forward", "patch of x × kernel", html));
   } else {
     const out = state.channels.dy ?? y[1];
     const toward = state.channels.dx ?? x[1];
@@ -55,19 +55,21 @@ export function cardsElement({ pass, state, explanation, onTerm, onView, onPick 
 const sign = (mark) => `<b class="sign">${mark}</b>`;
 const big = (title, value) => `<figure><figcaption>${title}</figcaption><p class="big">${signed(value)}</p></figure>`;
 
-// The terms of one map as grids of the kernel's shape. Turned, the kernel lies as the window on dy does.
-function tapsHtml(stop, explanation, state, channel, isTurned) {
+// The terms of one map as grids of the kernel's shape: of the map `wanted`, or the first that has a part, as maps of
+// other groups have none. Turned, the kernel lies as the window on dy does.
+function tapsHtml(stop, explanation, state, wanted, isTurned) {
   const [kh, kw] = stop.config.kernel_size;
   const [group] = explanation.groups;
   const isScatter = Boolean(explanation.targets);
   if (!group) return "<p>nothing</p>";
   const source = group.factors[0];
   const weight = group.factors.find((factor) => factor.array === "weight");
-  const isMine = (t) => (explanation.targets ?? source.indices)[t][1] === channel;
+  const maps = (explanation.targets ?? source.indices).map((index) => index[1]);
+  const channel = maps.includes(wanted) ? wanted : maps[0] ?? wanted;
   const isDense = isSummary(stop, state, isScatter ? "scatter" : state.here.pass === "F" ? "forward" : "gather");
   const taps = new Map();
   weight.indices.forEach((index, t) => {
-    if (!isMine(t)) return;
+    if (maps[t] !== channel) return;
     const [row, column] = index.slice(2);
     const place = isTurned ? [kh - 1 - row, kw - 1 - column] : [row, column];
     taps.set(place.join(), { t, source: source.values[t], weight: weight.values[t], product: group.products[t] });
@@ -89,6 +91,7 @@ function tapsHtml(stop, explanation, state, channel, isTurned) {
   };
   const kernel = grid(isTurned ? "w turned" : "w", "weight", "weight");
   const kind = isScatter || source.array.startsWith("d") ? "gradient" : "value";
+  if (isScatter && !maps.length) return "<p>nowhere: all of it lies in the padding</p>";
   if (isScatter) return big("dy", source.values[0]) + sign("×") + kernel + sign("=") + grid(`onto dx, map ${channel}`, "product", kind);
   const partial = [...taps.values()].reduce((sum, tap) => sum + tap.product, 0);
   return grid(`${source.array}, map ${channel}`, "source", meaning(source.array)) + sign("×") + kernel + sign("=")

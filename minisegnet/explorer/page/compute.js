@@ -1,4 +1,5 @@
-// Forward and backward of every layer in plain JavaScript, in double precision. No drawing here.
+// Forward and backward of every layer in plain JavaScript, in double precision. No drawing here. The loss is in
+// compute_loss.js.
 //
 //   forward(stop, get)     { y } from get("x") and the layer's own arrays
 //   backward(stop, get)    { dx } from get("dy")
@@ -6,7 +7,6 @@
 //
 // get(name) gives an array of the stop; a layer with branches has x.NAME or y.NAME for each of them.
 
-import { zeros } from "./tensor.js";
 import {
   convolve, convolveBack, convolveGradients, linear, linearBack, linearGradients,
 } from "./compute_conv.js";
@@ -56,20 +56,30 @@ function slope(body) {
   return (stop, get) => ({ dx: mapped(get("dy"), (dy, i) => dy * body(get("y").data[i])) });
 }
 
+// How much a ReLU lets through at x. A NaN is not below 0: it passes, as in minisegnet.
+export function openness(stop, x) {
+  if (stop.kind === "LeakyReLU") return x > 0 ? 1 : stop.config.negative_slope;
+  return x <= 0 ? 0 : 1;
+}
+
 function gate(stop, get) {
-  const below = stop.config.negative_slope ?? 0;
-  return { y: mapped(get("x"), (x) => (x > 0 ? x : below * x)) };
+  return { y: mapped(get("x"), (x) => dropping(x, openness(stop, x))) };
 }
 
 function gateBack(stop, get) {
-  const [x, below] = [get("x").data, stop.config.negative_slope ?? 0];
-  return { dx: mapped(get("dy"), (dy, i) => (x[i] > 0 ? dy : below * dy)) };
+  const x = get("x").data;
+  return { dx: mapped(get("dy"), (dy, i) => dropping(dy, openness(stop, x[i]))) };
+}
+
+// value · factor, where a factor of 0 stands for "not at all": of infinity and NaN, too, nothing is left.
+export function dropping(value, factor) {
+  return factor === 0 ? 0 : value * factor;
 }
 
 function dropped(tensor, stop, get) {
   if (!stop.arrays.keep) return tensor;
   const keep = get("keep").data;
-  return mapped(tensor, (value, i) => (value * keep[i]) / (1 - stop.config.p));
+  return mapped(tensor, (value, i) => dropping(value, keep[i] ? 1 / (1 - stop.config.p) : 0));
 }
 
 function drop(stop, get) {
@@ -86,53 +96,4 @@ function copy(stop, get) {
 
 function copyBack(stop, get) {
   return { dx: { data: get("dy").data, shape: stop.shapes.x } };
-}
-
-// ---------------------------------------------------------------- the loss
-
-// Probabilities over the classes, axis 1.
-export function softmax(scores) {
-  const p = zeros(scores.shape);
-  const C = scores.shape[1];
-  const pixels = scores.data.length / C;
-  for (let i = 0; i < pixels; i++) {
-    let largest = -Infinity;
-    for (let c = 0; c < C; c++) largest = Math.max(largest, scores.data[c * pixels + i]);
-    let total = 0;
-    for (let c = 0; c < C; c++) total += p.data[c * pixels + i] = Math.exp(scores.data[c * pixels + i] - largest);
-    for (let c = 0; c < C; c++) p.data[c * pixels + i] /= total;
-  }
-  return p;
-}
-
-// −log p of each pixel's label, a map; 0 where the label is the ignored one.
-export function costs(p, target, ignored) {
-  const [N, C, ...sides] = p.shape;
-  const found = zeros([N, 1, ...sides]);
-  const pixels = found.data.length;
-  for (let i = 0; i < pixels; i++) if (target.data[i] !== ignored) found.data[i] = -Math.log(p.data[target.data[i] * pixels + i]);
-  return found;
-}
-
-// The cross-entropy of scores, as minisegnet/losses/cross_entropy.py defines it.
-export function crossEntropy(loss, scores, target, weight) {
-  const { ignore_index: ignored, label_smoothing: e, reduction } = loss.config;
-  const C = scores.shape[1];
-  const pixels = scores.data.length / C;
-  let [total, weights] = [0, 0];
-  for (let i = 0; i < pixels; i++) {
-    const t = target.data[i];
-    if (t === ignored) continue;
-    let largest = -Infinity;
-    for (let c = 0; c < C; c++) largest = Math.max(largest, scores.data[c * pixels + i]);
-    let exps = 0;
-    for (let c = 0; c < C; c++) exps += Math.exp(scores.data[c * pixels + i] - largest);
-    const minusLog = (c) => largest + Math.log(exps) - scores.data[c * pixels + i];
-    const w = (c) => (weight ? weight.data[c] : 1);
-    total += (1 - e) * w(t) * minusLog(t);
-    for (let c = 0; e && c < C; c++) total += (e / C) * w(c) * minusLog(c);
-    weights += w(t);
-  }
-  if (reduction === "sum") return total;
-  return weights ? total / weights : 0;
 }

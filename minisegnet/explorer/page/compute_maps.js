@@ -10,13 +10,15 @@ export function maximum(stop, get) {
   const [, C, H, W] = x.shape;
   const [y, argmax] = [zeros(stop.shapes.y), zeros(stop.shapes.y)];
   const [, , P, Q] = y.shape;
-  y.data.fill(-Infinity);
+  argmax.data.fill(-1);
   for (let c = 0; c < C; c++) {
     for (const row of rows) {
       for (const column of columns) {
         const value = x.data[(c * H + row.inp) * W + column.inp];
         const place = (c * P + row.out) * Q + column.out;
-        if (value > y.data[place]) { // not >=: of several that are equal, the first wins
+        const best = y.data[place];
+        const isNew = argmax.data[place] < 0 || (Number.isNaN(value) && !Number.isNaN(best));
+        if (isNew || value > best) { // not >=: of several that are equal, the first wins
           y.data[place] = value;
           argmax.data[place] = row.inp * W + column.inp;
         }

@@ -34,7 +34,7 @@ export function normalise(stop, get) {
 }
 
 export function normaliseBack(stop, get) {
-  const [dy, { mean, variance }] = [get("dy"), statistics(stop, get)];
+  const [dy, x, { mean, variance }] = [get("dy"), get("x"), statistics(stop, get)];
   const dx = zeros(dy.shape);
   const m = dy.data.length / dy.shape[1];
   for (let c = 0; c < dy.shape[1]; c++) {
@@ -44,11 +44,11 @@ export function normaliseBack(stop, get) {
     if (stop.training) {
       for (let i = c * m; i < (c + 1) * m; i++) {
         sum += dy.data[i];
-        alike += (dy.data[i] * (get("x").data[i] - mean.data[c])) / std;
+        alike += (dy.data[i] * (x.data[i] - mean.data[c])) / std;
       }
     }
     for (let i = c * m; i < (c + 1) * m; i++) {
-      const normed = stop.training ? (get("x").data[i] - mean.data[c]) / std : 0;
+      const normed = stop.training ? (x.data[i] - mean.data[c]) / std : 0;
       dx.data[i] = scale * (dy.data[i] - sum / m - (normed * alike) / m);
     }
   }

@@ -1,6 +1,7 @@
 // The recorded pass: decodes arrays when they are first asked for, and derives those that did not travel.
 
-import { forward, backward, gradients, softmax, costs } from "./compute.js";
+import { forward, backward, gradients } from "./compute.js";
+import { softmax, minusLogs, labelCosts, pixelParts } from "./compute_loss.js";
 
 const KINDS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array };
 
@@ -18,9 +19,8 @@ export class Pass {
     this.timeline = [
       ...this.stops.map((stop, k) => ({ id: `F${k + 1}`, pass: "F", stop })),
       { id: "loss", pass: "L", stop: this.loss },
-      ...this.stops.map((stop, k) => ({ id: `B${last - k}`, pass: "B", stop: this.stops[last - 1 - k] })),
+      ...this.stops.map((_, k) => ({ id: `B${last - k}`, pass: "B", stop: this.stops[last - 1 - k] })),
     ];
-    for (let k = 0; k < last; k++) this.timeline[2 * last - k].id = `B${k + 1}`;
   }
 
   decode(key) {
@@ -34,12 +34,18 @@ export class Pass {
     return this.decoded.get(key);
   }
 
+  get classWeights() {
+    return this.has(this.loss, "weight") ? this.array(this.loss, "weight") : null;
+  }
+
   // Whether an array of a stop is as it was recorded: sent with the page, or made from such ones by copying alone.
   isRecorded(stop, name) {
     if (stop.arrays[name]) return true;
     if (stop.sources[name]) return this.isRecorded(...this.source(stop, name));
-    if (stop === this.loss) return name === "scores";
-    return ["ReLU", "Identity", "Flatten", "Dropout", "MaxPool2d", "unpool", "fork", "concat"].includes(stop.kind);
+    if (stop === this.loss) return name === "scores" && this.isRecorded(this.stops.at(-1), "y");
+    const base = name.split(".")[0];
+    if (!this.about.copies[base]?.includes(stop.kind)) return false;
+    return this.names(stop, base === "y" ? "x" : "dy").every((one) => this.isRecorded(stop, one));
   }
 
   // [stop, name] of the array that this one is: its x forward, its dy backward.
@@ -66,17 +72,20 @@ export class Pass {
     const keep = (found) => {
       for (const [made, tensor] of Object.entries(found)) this.derived.set(`${stop.number} ${made}`, tensor);
     };
-    if (stop === this.loss) {
-      if (name === "scores") keep({ scores: this.array(this.stops.at(-1), "y") });
-      if (name === "p") keep({ p: softmax(get("scores")) });
-      if (name === "−log p[t]") keep({ [name]: costs(get("p"), get("target"), stop.config.ignore_index) });
-      return;
-    }
-    if (name === "argmax" && stop.pool !== undefined) keep({ argmax: this.array(this.stops[stop.pool], "argmax") });
-    else if (name === "argmax" || name.split(".")[0] === "y") keep(forward(stop, get));
+    if (stop === this.loss) keep(this.ofLoss(name, get));
+    else if (name.split(".")[0] === "y") keep(forward(stop, get));
     else if (name.split(".")[0] === "dx") keep(backward(stop, get));
     else keep(gradients(stop, get));
     if (!this.derived.has(`${stop.number} ${name}`)) throw new Error(`${stop.name} has no array ${name}`);
+  }
+
+  ofLoss(name, get) {
+    if (name === "scores") return { scores: this.array(this.stops.at(-1), "y") };
+    if (name === "p") return { p: softmax(get("scores")) };
+    if (name === "−log p") return { [name]: minusLogs(get("scores")) };
+    if (name === "−log p[t]") return { [name]: labelCosts(this.loss, get("−log p"), get("target")) };
+    if (name === "parts") return { parts: pixelParts(this.loss, get("−log p"), get("target"), this.classWeights) };
+    return {};
   }
 
   shape(stop, name) {

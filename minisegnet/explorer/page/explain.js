@@ -50,7 +50,3 @@ export function split(of) {
   const dot = of.indexOf(".");
   return dot < 0 ? [of, null] : [of.slice(0, dot), of.slice(dot + 1)];
 }
-
-export function canExplain(stop, of) {
-  return split(of)[0] in EXPLAINERS[stop.kind];
-}

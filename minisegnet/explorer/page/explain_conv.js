@@ -2,6 +2,7 @@
 // Every product x*w stands in the sum of exactly one y. Backward collects the same products in another order.
 
 import { at, group, brackets } from "./explanation.js";
+import { indexAt, sizeOf } from "./tensor.js";
 import { linksOf, pick } from "./links.js";
 
 // First input channel, first output channel, and the numbers of both, of the group that a channel is in.
@@ -21,7 +22,8 @@ function shownMinus(value) {
   return String(value).replace("-", "−");
 }
 
-function shifted(first, letter) {
+// A channel counted from the first one of its group: c, or 4+c.
+export function shifted(first, letter) {
   return first ? `${first}+${letter}` : letter;
 }
 
@@ -146,34 +148,44 @@ export function transposedDweight(pass, stop, [c, o, r, s]) {
 
 const upTo = (count, body) => Array.from({ length: count }, (_, i) => body(i));
 
-export function linearY(pass, stop, [n, o]) {
+// body(index of a sample) for all samples: all axes of an array but the last are samples.
+function samples(shape, body) {
+  const sides = shape.slice(0, -1);
+  return upTo(sizeOf(sides), (place) => body(indexAt(sides, place)));
+}
+
+export function linearY(pass, stop, index) {
+  const [n, o] = [index.slice(0, -1), index.at(-1)];
   const count = stop.shapes.weight[1];
   const factors = [
-    at(pass, stop, "x", upTo(count, (i) => [n, i])), at(pass, stop, "weight", upTo(count, (i) => [o, i])),
+    at(pass, stop, "x", upTo(count, (i) => [...n, i])), at(pass, stop, "weight", upTo(count, (i) => [o, i])),
   ];
   const hasBias = stop.params.includes("bias");
   return {
     symbols: `y[n,o] = Σ_i x[n,i] · weight[o,i]${hasBias ? " + bias[o]" : ""}`,
-    picked: `y[${n},${o}] = Σ_i x[${n},i] · weight[${o},i]${hasBias ? ` + bias[${o}]` : ""}`,
+    picked: `y${brackets(index)} = Σ_i x${brackets(n, "i")} · weight[${o},i]${hasBias ? ` + bias[${o}]` : ""}`,
     groups: withBias(pass, stop, [group(factors, "products")], o),
   };
 }
 
-export function linearDx(pass, stop, [n, i]) {
+export function linearDx(pass, stop, index) {
+  const [n, i] = [index.slice(0, -1), index.at(-1)];
   const count = stop.shapes.weight[0];
   const factors = [
-    at(pass, stop, "dy", upTo(count, (o) => [n, o])), at(pass, stop, "weight", upTo(count, (o) => [o, i])),
+    at(pass, stop, "dy", upTo(count, (o) => [...n, o])), at(pass, stop, "weight", upTo(count, (o) => [o, i])),
   ];
   return {
     symbols: "dx[n,i] = Σ_o dy[n,o] · weight[o,i]",
-    picked: `dx[${n},${i}] = Σ_o dy[${n},o] · weight[o,${i}]`,
+    picked: `dx${brackets(index)} = Σ_o dy${brackets(n, "o")} · weight[o,${i}]`,
     groups: [group(factors)],
   };
 }
 
 export function linearDweight(pass, stop, [o, i]) {
-  const count = stop.shapes.x[0];
-  const factors = [at(pass, stop, "dy", upTo(count, (n) => [n, o])), at(pass, stop, "x", upTo(count, (n) => [n, i]))];
+  const { x, y } = stop.shapes;
+  const factors = [
+    at(pass, stop, "dy", samples(y, (n) => [...n, o])), at(pass, stop, "x", samples(x, (n) => [...n, i])),
+  ];
   return {
     symbols: "dweight[o,i] = Σ_n dy[n,o] · x[n,i]: for each sample an outer product",
     picked: `dweight[${o},${i}] = Σ_n dy[n,${o}] · x[n,${i}]`,
@@ -185,6 +197,6 @@ export function linearDbias(pass, stop, [o]) {
   return {
     symbols: "dbias[o] = Σ_n dy[n,o]",
     picked: `dbias[${o}] = Σ_n dy[n,${o}]`,
-    groups: [group([at(pass, stop, "dy", upTo(stop.shapes.y[0], (n) => [n, o]))])],
+    groups: [group([at(pass, stop, "dy", samples(stop.shapes.y, (n) => [...n, o]))])],
   };
 }

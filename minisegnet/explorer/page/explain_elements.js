@@ -2,6 +2,7 @@
 
 import { at, number, group, brackets } from "./explanation.js";
 import { at as element, indexAt } from "./tensor.js";
+import { openness } from "./compute.js";
 import { statistics } from "./compute_norm.js";
 
 const short = (value) => Number(value.toPrecision(6)).toString().replace("-", "−");
@@ -11,18 +12,21 @@ function scaled(pass, stop, index, of, symbols, name, value, note = "") {
   const array = of === "y" ? "x" : "dy";
   const source = at(pass, stop, array, [index]);
   const where = brackets(index);
-  return { symbols, picked: `${of}${where} = ${array}${where} · ${short(value)}`, groups: [group([source, number(name, value)])], note };
+  const isNothing = value === 0 && !Number.isFinite(source.values[0]); // 0 · infinity: nothing is let through, not NaN
+  const groups = isNothing ? [] : [group([source, number(name, value)])];
+  return { symbols, picked: `${of}${where} = ${array}${where} · ${short(value)}`, groups, note };
 }
 
 export function gateOf(of) {
   return (pass, stop, index) => {
     const x = element(pass.array(stop, "x"), index);
-    const below = stop.config.negative_slope ?? 0;
-    const state = x > 0 ? "open" : below ? `letting ${below} of it through` : "shut";
-    const note = `x${brackets(index)} = ${short(x)} ${x > 0 ? ">" : "≤"} 0: the gate is ${state}`;
+    const open = openness(stop, x);
+    const state = open === 1 ? "open" : open ? `letting ${short(open)} of it through` : "shut";
+    const compared = Number.isNaN(x) ? "is no number" : x > 0 ? "> 0" : "≤ 0";
+    const note = `x${brackets(index)} = ${short(x)} ${compared}: the gate is ${state}`;
     const rule = `1 where x > 0, otherwise ${stop.kind === "LeakyReLU" ? "negative_slope" : "0"}`;
     const symbols = of === "y" ? `y = x · gate, gate = ${rule}` : `dx = dy · gate, the gate of the forward pass: ${rule}`;
-    const found = scaled(pass, stop, index, of, symbols, "gate", x > 0 ? 1 : below, note);
+    const found = scaled(pass, stop, index, of, symbols, "gate", open, note);
     return { ...found, seen: group([at(pass, stop, "x", [index])], "x, which decides about the gate") };
   };
 }
@@ -98,10 +102,11 @@ export function normY(pass, stop, index) {
   const where = brackets(index);
   const centred = number("x − mean", element(pass.array(stop, "x"), index) - mean, [index]);
   const groups = [group([centred, ...scale], "scaled")];
-  if (stop.params.includes("bias")) groups.push(group([at(pass, stop, "bias", [[index[1]]])], "bias"));
+  const isAffine = stop.params.includes("weight");
+  if (isAffine) groups.push(group([at(pass, stop, "bias", [[index[1]]])], "bias"));
   return {
-    symbols: "y = weight · x̂ + bias,   x̂ = (x − mean) / std,   std = √(var + eps)",
-    picked: `y${where} = (x${where} ${mean < 0 ? "+" : "−"} ${short(Math.abs(mean))}) / ${short(std)} · weight[${index[1]}] + bias[${index[1]}]`,
+    symbols: `y = ${isAffine ? "weight · x̂ + bias,   x̂ = " : ""}(x − mean) / std,   std = √(var + eps)`,
+    picked: `y${where} = (x${where} ${mean < 0 ? "+" : "−"} ${short(Math.abs(mean))}) / ${short(std)}${isAffine ? ` · weight[${index[1]}] + bias[${index[1]}]` : ""}`,
     groups, seen: group([at(pass, stop, "x", [index])], "x"),
     note: stop.training ? "mean and variance of this batch" : "the running mean and variance: constants",
     facts: { mean, std, "x̂": normed(index), m: count },
@@ -111,17 +116,19 @@ export function normY(pass, stop, index) {
 export function normDx(pass, stop, index) {
   const { pixels, mean, std, scale, count, normed } = channelOf(pass, stop, index[1]);
   const value = group([at(pass, stop, "dy", [index]), ...scale], "by the value");
-  const picked = `dx${brackets(index)} = weight[${index[1]}] / ${short(std)} · dy${brackets(index)}`;
+  const isAffine = stop.params.includes("weight");
+  const [factor, ours] = isAffine ? ["weight / std", `weight[${index[1]}] / ${short(std)}`] : ["1 / std", `1 / ${short(std)}`];
+  const picked = `dx${brackets(index)} = ${ours} · dy${brackets(index)}`;
   const facts = { mean, "x̂": normed(index) };
   const seen = group([at(pass, stop, "x", [index])], "x of the forward pass");
   if (!stop.training) {
     const note = "the running mean and variance are constants: only one way leads back";
-    return { symbols: "dx = weight / std · dy", picked, groups: [value], note, facts, seen };
+    return { symbols: `dx = ${factor} · dy`, picked, groups: [value], note, facts, seen };
   }
   const [dy, share] = [at(pass, stop, "dy", pixels), number("−1/m", -1 / count)];
   const all = number("x̂", pixels.map(normed), pixels);
   return {
-    symbols: "dx = weight / std · (dy − (Σ dy)/m − x̂ · (Σ dy·x̂)/m), sums over the channel's m values",
+    symbols: `dx = ${factor} · (dy − (Σ dy)/m − x̂ · (Σ dy·x̂)/m), sums over the channel's m values`,
     picked: `${picked} − by the mean − by the variance, each over m = ${count} values`,
     groups: [
       value,
@@ -151,22 +158,26 @@ export function normDbias(pass, stop, [c]) {
 
 // ---------------------------------------------------------------- softmax and cross-entropy
 
-// What the loss says about one pixel: its place among the targets, label, weight and the divisor of the mean.
+// What the loss says about one pixel: its place among the targets, label, weight and the mean's divisor. The mean of
+// nothing is 0: where the weights sum to 0, so does each pixel's share.
 export function pixelOf(pass, index) {
   const loss = pass.loss;
   const [n, c, ...rest] = index;
   const target = pass.array(loss, "target");
-  const weight = pass.has(loss, "weight") ? pass.array(loss, "weight").data : null;
-  const w = (label) => (weight ? weight[label] : 1);
+  const weight = pass.classWeights;
+  const w = (label) => (weight ? weight.data[label] : 1);
   let sum = 0;
   for (const label of target.data) if (label !== loss.config.ignore_index) sum += w(label);
   const label = element(target, [n, ...rest]);
   const isMean = loss.config.reduction === "mean";
-  return { label, c, w, isIgnored: label === loss.config.ignore_index, sum, isMean, divisor: weight ? "Σ w[t]" : "pixels kept" };
+  const share = !isMean ? 1 : sum ? 1 / sum : 0;
+  const divisor = weight ? "Σ w[t]" : "pixels kept";
+  return { label, c, w, isIgnored: label === loss.config.ignore_index, sum, share, isMean, divisor };
 }
 
 export function lossDscores(pass, loss, index) {
-  const { label, c, w, isIgnored, sum, isMean, divisor } = pixelOf(pass, index);
+  const { label, c, w, isIgnored, sum, share, isMean, divisor } = pixelOf(pass, index);
+  const dvalue = pass.array(loss, "dvalue").data[0];
   const e = loss.config.label_smoothing;
   const [where, p] = [brackets(index), at(pass, loss, "p", [index])];
   const end = `dloss = dL/dvalue${isMean ? ` / ${divisor}` : ""}`;
@@ -178,7 +189,7 @@ export function lossDscores(pass, loss, index) {
     return { symbols, picked: `dscores${where} = 0`, groups: [], note, facts: { p: p.values[0] } };
   }
   const y = c === label ? 1 : 0;
-  const scale = [number("dL/dvalue", 1), ...(isMean ? [number(`1 / ${divisor}`, 1 / sum)] : [])];
+  const scale = [number("dL/dvalue", dvalue), ...(isMean ? [number(`1 / ${divisor}`, share)] : [])];
   const asked = e ? [number("1 − e", 1 - e)] : [];
   const weight = number("w[t]", w(label));
   const groups = [group([p, ...asked, weight, ...scale], "p"), group([number("−y", -y), ...asked, weight, ...scale], "−y")];
@@ -192,7 +203,7 @@ export function lossDscores(pass, loss, index) {
   }
   return {
     symbols, groups,
-    picked: `dscores${where} = ${short(1 / (isMean ? sum : 1))} · ${short(w(label))} · (${short(p.values[0])} − ${y})${e ? " and the smoothing's share" : ""}`,
+    picked: `dscores${where} = ${short(dvalue * share)} · ${short(w(label))} · (${short(p.values[0])} − ${y})${e ? " and the smoothing's share" : ""}`,
     note: `the label is ${label}, ${pass.about.classes[label] ?? ""}`,
     facts: { p: p.values[0], y, "p − y": p.values[0] - y, "class weight": w(label), [divisor]: sum },
   };
@@ -222,17 +233,15 @@ export function lossValue(pass, loss) {
   target.data.forEach((label, i) => label !== loss.config.ignore_index && kept.push(i));
   const places = kept.map((i) => indexAt(target.shape, i));
   const scoreAt = ([n, ...rest], c) => [n, c, ...rest];
-  const { w, sum, isMean, divisor } = pixelOf(pass, scoreAt(places[0] ?? target.shape.map(() => 0), 0));
-  const p = pass.array(loss, "p");
-  const minusLog = (indices) => number("−log p", indices.map((index) => -Math.log(element(p, index))), indices);
+  const { w, sum, share, isMean, divisor } = pixelOf(pass, scoreAt(places[0] ?? target.shape.map(() => 0), 0));
   const ofLabel = at(pass, loss, "−log p[t]", places.map((place) => scoreAt(place, 0)));
-  const mean = isMean ? [number(`1 / ${divisor}`, sum ? 1 / sum : 0)] : [];
+  const mean = isMean ? [number(`1 / ${divisor}`, share)] : [];
   const labels = kept.map((i) => target.data[i]);
   const asked = e ? [number("1 − e", 1 - e)] : [];
   const groups = [group([ofLabel, ...asked, number("w[t]", labels.map(w)), ...mean], "the label")];
   for (let c = 0; e && c < C; c++) {
     const indices = places.map((place) => scoreAt(place, c));
-    groups.push(group([number("e / C", e / C), number("w[c]", w(c)), minusLog(indices), ...mean], `smoothing, class ${c}`));
+    groups.push(group([number("e / C", e / C), number("w[c]", w(c)), at(pass, loss, "−log p", indices), ...mean], `smoothing, class ${c}`));
   }
   const one = e ? "(1 − e) · w[t] · −log p[t] + e/C · Σ_c w[c] · −log p[c]" : "w[t] · −log p[t]";
   return {

@@ -2,6 +2,7 @@
 
 import { at, number, group, brackets } from "./explanation.js";
 import { at as element, indexAt, offset } from "./tensor.js";
+import { text } from "./format.js";
 import { linksOf, pick, fitLinks } from "./links.js";
 
 const SHARES = {
@@ -25,7 +26,7 @@ export function sharedY(pass, stop, [n, c, i, j]) {
     symbols: `y[n,c,i,j] = Σ_{a,b} x[n,c,a,b] · share, share = ${SHARES[stop.kind]}`,
     picked: `y${brackets(n, c, i, j)} = Σ_{a,b} x[${n},${c},a,b] · share`,
     groups: [group([x, share])],
-    note: x.indices.length ? "the shares add up to 1" : "this pixel was added as zero",
+    note: x.indices.length ? `the shares add up to ${text(share.values.reduce((sum, one) => sum + one, 0))}` : "this pixel was added as zero",
   };
 }
 

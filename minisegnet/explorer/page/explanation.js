@@ -38,6 +38,11 @@ export function brackets(...index) {
 // Every number in a sum has about this relative error from being computed in single precision.
 export const TOLERANCE = 1e-5;
 
+// Whether two numbers are the same up to a tolerance; NaN is the same as NaN, infinity as infinity of the same sign.
+function isSame(a, b, tolerance) {
+  return Number.isFinite(a) && Number.isFinite(b) ? Math.abs(a - b) <= tolerance : Object.is(a, b);
+}
+
 // The finished explanation: with the total, the size of its terms, and whether it agrees with the array's number.
 export function finished(pass, stop, of, index, found) {
   const products = found.groups.flatMap((each) => each.products);
@@ -49,7 +54,7 @@ export function finished(pass, stop, of, index, found) {
     note: "", facts: {}, seen: null, ...found, stop, of, index, total, recorded,
     count: products.length,
     isRecorded: pass.isRecorded(stop, of),
-    agrees: Math.abs(total - recorded) <= TOLERANCE * size + 1e-37,
+    agrees: isSame(total, recorded, TOLERANCE * size + 1e-37),
   };
 }
 

@@ -22,7 +22,6 @@ export class LayerTab {
     const { pass, root, state } = this;
     const { stop } = state.here;
     const view = state.current;
-    const focus = this.focused();
     const panels = document.createElement("div");
     panels.className = "panels";
     for (const name of this.shown(view, explanation)) {
@@ -30,7 +29,7 @@ export class LayerTab {
     }
     const terms = termsElement({
       explanation, state,
-      onTerm: (term, isKey) => this.chooseTerm(explanation, term, isKey),
+      onTerm: (term) => state.set({ term, channels: {} }),
       onOrder: () => state.set({ order: state.order === "position" ? "size" : "position" }),
     });
     // three panels take the whole width, and the terms lie below them
@@ -40,7 +39,6 @@ export class LayerTab {
     if (hasCards(stop)) root.append(this.cards(explanation));
     const extra = this.extra(explanation);
     if (extra) terms.append(extra);
-    this.refocus(focus);
   }
 
   // The panels of a view: of the branches that a concat joins, the one that the element came from.
@@ -101,12 +99,6 @@ export class LayerTab {
     } else state.set({ channels: { ...state.channels, [name]: map }, term: -1 });
   }
 
-  chooseTerm(explanation, term, isKey) {
-    const { state } = this;
-    state.set({ term, channels: {} });
-    if (isKey) queueMicrotask(() => this.root.querySelector(".list")?.focus({ preventScroll: true }));
-  }
-
   classes() {
     const { picks } = this.state;
     const scores = this.pass.loss.shapes.scores;
@@ -138,18 +130,5 @@ export class LayerTab {
     element.className = "extra";
     element.innerHTML = lines.join("");
     return element;
-  }
-
-  // Which grid has the keyboard's focus, so that drawing again does not lose it.
-  focused() {
-    const here = document.activeElement;
-    if (!this.root.contains(here)) return null;
-    const panel = here.closest(".panel");
-    if (panel) return `.panel[data-array="${panel.dataset.array}"] ${here.classList.contains("strip") ? ".strip" : "td[tabindex='0']"}`;
-    return here.classList.contains("list") ? ".list" : here.className ? `.${here.className.split(" ")[0]}` : null;
-  }
-
-  refocus(selector) {
-    if (selector) this.root.querySelector(selector)?.focus({ preventScroll: true });
   }
 }

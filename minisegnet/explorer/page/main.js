@@ -4,6 +4,7 @@ import { readPass } from "./data.js";
 import { State, pickFor } from "./state.js";
 import { explain } from "./explain.js";
 import { scatter } from "./scatter.js";
+import { keepingFocus } from "./focus.js";
 import { Overview, LEGEND, SYMBOLS } from "./overview.js";
 import { LayerTab } from "./layer_tab.js";
 import { PixelTab } from "./pixel.js";
@@ -39,6 +40,10 @@ function explanation() {
 }
 
 function draw() {
+  keepingFocus(redraw);
+}
+
+function redraw() {
   const { stop, id, pass: which } = state.here;
   const found = explanation();
   slider.value = state.place;
@@ -53,6 +58,7 @@ function draw() {
   find("formula").innerHTML = formulaHtml(found);
   for (const button of document.querySelectorAll("#tabs [data-tab]")) {
     button.setAttribute("aria-selected", button.dataset.tab === state.tab);
+    button.tabIndex = button.dataset.tab === state.tab ? 0 : -1;
     find(button.dataset.tab).hidden = button.dataset.tab !== state.tab;
   }
   find("sum").hidden = state.tab !== "layer";
@@ -92,7 +98,7 @@ function pickPixel(row, column) {
   const label = target.data[row * target.shape.at(-1) + column];
   const place = pass.stops.length;
   if (state.place !== place) state.go(place);
-  state.pick("dscores", [0, label < C ? label : 0, row, column]);
+  state.pick("dscores", [0, label >= 0 && label < C ? label : 0, row, column]);
   state.set({ tab: "pixel", pixel: [row, column] });
 }
 
@@ -146,9 +152,8 @@ function along(direction) {
   state.go(number < 0 ? last : which === "B" ? 2 * last - number : number);
 }
 
-// Move the picked element by so many rows, columns and channels.
-function move(rows, columns, channels) {
-  const { of } = state.current;
+// Move the picked element of an array by so many rows, columns and channels.
+function move(rows, columns, channels, of = state.current.of) {
   const index = [...state.picked(of)];
   const shape = pass.shape(state.here.stop, of);
   const change = [...new Array(Math.max(0, shape.length - 3)).fill(0), channels, rows, columns].slice(-shape.length);
@@ -160,7 +165,6 @@ function move(rows, columns, channels) {
   } else index.forEach((i, axis) => (index[axis] = Math.max(0, Math.min(shape[axis] - 1, i + change[axis]))));
   delete state.channels[of];
   state.pick(of, index);
-  document.querySelector("#layer .ring")?.focus({ preventScroll: true });
 }
 
 const KEYS = {
@@ -176,10 +180,10 @@ document.addEventListener("keydown", (event) => {
   const { target } = event;
   if (target.matches("input:not([type=range]), select, textarea")) return;
   if (target.matches("button") && [" ", "Enter"].includes(event.key)) return;
-  const isInGrid = target.closest("table[role=grid]") !== null;
-  if ((event.shiftKey || isInGrid) && MOVES[event.key]) {
+  const grid = target.closest(".panel[data-array] table[role=grid]");
+  if ((event.shiftKey || grid) && MOVES[event.key]) {
     event.preventDefault();
-    move(...MOVES[event.key], 0);
+    move(...MOVES[event.key], 0, event.shiftKey ? undefined : grid.closest(".panel").dataset.array);
     return;
   }
   if (target.closest("#tabs") && target.matches("[role=tab]") && MOVES[event.key]) {
@@ -225,7 +229,7 @@ find("signs").innerHTML = signs.map(([sign, name]) => `<b>${sign}</b> ${name}`).
 find("signs").title = find("signs").textContent;
 
 find("about").innerHTML = `<form method="dialog"><button>close</button></form>
-  <h2>How to read this page</h2>
+  <h2 id="about-title">How to read this page</h2>
   <p>One picture went forward through the net, its loss was taken, and the gradient went back. Every number asks to be picked: where does it come from?</p>
   <p>${pass.about.notes.map(escape).join(". ")}.</p>
   <dl class="colours"><dt class="value"></dt><dd>values of the forward pass: low grey, high teal</dd>

@@ -1,6 +1,7 @@
 // The whole net computed again: forward after a change, and backward from one pixel.
 
-import { forward, backward, crossEntropy } from "./compute.js";
+import { forward, backward } from "./compute.js";
+import { crossEntropy } from "./compute_loss.js";
 import { linksOf, hasLinks, fitLinks } from "./links.js";
 
 // All values of a forward pass: a list of { y, ... } for each stop.
@@ -23,7 +24,7 @@ export function runForward(pass, base = null, change = null) {
         const [number, there] = stop.sources[name];
         return values[number][there];
       }
-      return name === "argmax" ? values[stop.pool].argmax : pass.array(stop, name);
+      return name === "argmax" ? values[stop.pool].argmax : pass.array(stop, name); // where unpooling puts things
     };
     values.push(forward(stop, get));
   }
@@ -31,8 +32,7 @@ export function runForward(pass, base = null, change = null) {
 }
 
 export function lossOf(pass, values) {
-  const weight = pass.has(pass.loss, "weight") ? pass.array(pass.loss, "weight") : null;
-  return crossEntropy(pass.loss, values.at(-1).y, pass.array(pass.loss, "target"), weight);
+  return crossEntropy(pass.loss, values.at(-1).y, pass.array(pass.loss, "target"), pass.classWeights);
 }
 
 // The gradient of whatever has the gradient dscores on the scores: a list of { dx, dy, ... } for each stop.
@@ -61,7 +61,7 @@ export function receptiveFields(pass, row, column) {
     const mine = wanted.get(stop.number);
     if (!mine) continue;
     for (const name of pass.names(stop, "x")) {
-      const box = back(stop, name, union(Object.values(mine)));
+      const box = back(pass, stop, name, union(Object.values(mine)));
       if (!box) continue;
       boxes[stop.number] = boxes[stop.number] ? union([boxes[stop.number], box]) : box;
       if (!stop.sources[name]) continue;
@@ -79,23 +79,26 @@ function union(boxes) {
   return [Math.min(...column(0)), Math.min(...column(1)), Math.max(...column(2)), Math.max(...column(3))];
 }
 
-function back(stop, name, [top, left, bottom, right]) {
+// The box of a stop's x that can have a part in a box of its y; null where nothing can.
+function back(pass, stop, name, [top, left, bottom, right]) {
   const [x, y] = [stop.shapes[name], stop.shapes.y ?? stop.shapes.x];
   if (x.length !== 4) return [0, 0, 0, 0];
   if (y.length !== 4) return [0, 0, x[2] - 1, x[3] - 1];
-  let axes = null;
-  if (hasLinks(stop)) axes = linksOf(stop);
-  else if (x[2] !== y[2] || x[3] !== y[3]) axes = stop.kind === "unpool" ? null : [2, 3].map((k) => fitLinks(x[k], y[k]));
-  if (stop.kind === "unpool") {
-    const scale = [x[2] / y[2], x[3] / y[3]];
-    return [Math.floor(top * scale[0]), Math.floor(left * scale[1]),
-      Math.min(x[2] - 1, Math.floor(bottom * scale[0])), Math.min(x[3] - 1, Math.floor(right * scale[1]))];
-  }
+  const [axes, from, to] = linksBack(pass, stop, x, y);
   if (!axes) return [top, left, bottom, right];
-  const span = (links, from, to) => {
-    const found = links.filter((link) => link.out >= from && link.out <= to).map((link) => link.inp);
+  const span = (links, first, last) => {
+    const found = links.filter((link) => link[from] >= first && link[from] <= last).map((link) => link[to]);
     return found.length ? [Math.min(...found), Math.max(...found)] : null;
   };
   const [rows, columns] = [span(axes[0], top, bottom), span(axes[1], left, right)];
   return rows && columns ? [rows[0], columns[0], rows[1], columns[1]] : null;
+}
+
+// [links of rows and columns, their side toward y, their side toward x]; no links where y[i] is made of x[i]. Unpooling
+// reads the links of its pooling the other way: what came from a window can go to each of its pixels.
+function linksBack(pass, stop, x, y) {
+  if (stop.kind === "unpool") return [linksOf(pass.stops[stop.pool]), "inp", "out"];
+  if (hasLinks(stop)) return [linksOf(stop), "out", "inp"];
+  const isFitted = x[2] !== y[2] || x[3] !== y[3];
+  return [isFitted ? [2, 3].map((k) => fitLinks(x[k], y[k])) : null, "out", "inp"];
 }

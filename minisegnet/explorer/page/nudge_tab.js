@@ -8,6 +8,7 @@ import { text, signed, indexText, escape } from "./format.js";
 export class NudgeTab {
   constructor(pass, root, state) {
     Object.assign(this, { pass, root, state, nudger: new Nudger(pass), results: [], name: "weight", said: "" });
+    this.build();
     root.addEventListener("submit", (event) => {
       event.preventDefault();
       this.apply(this.step);
@@ -68,12 +69,33 @@ export class NudgeTab {
       this.update();
       return;
     }
-    computing(this.pass, this.root, () => {
+    computing(this.pass, this.root.querySelector(".said"), () => {
       const result = this.nudger.nudge(stop, name, index, step);
       const words = name === "x" ? `pixel ${indexText(index)}` : `${stop.name} ${name}${indexText(index)}`;
       this.results = [{ ...result, words }, ...this.results].slice(0, 8);
       this.update(step);
     });
+  }
+
+  // What stays; `update` fills it in, so that the field in which somebody types is never replaced.
+  build() {
+    const heads = ["changed", "by", "gradient × step", "true change", "true / predicted", "loss", "pixels that flip", "ms"];
+    this.root.innerHTML = `
+      <section><h3>change one number, and compute the net again</h3>
+      <form novalidate>
+        <label>what <select name="what"></select></label>
+        <label>which element <input name="index" size="10"></label>
+        <p class="is"></p>
+        <label>add <input name="step" type="number" step="any"></label>
+        <button type="submit">nudge</button>
+        <button type="button" data-times="0.1">a tenth of that</button>
+        <button type="button" data-times="10">ten times that</button>
+      </form>
+      <p class="said wrong" role="alert"></p>
+      <p class="soft">The gradient speaks of small steps. Take smaller ones, and true / predicted goes to 1, though kinks
+        of ReLU and max pool may disturb it on the way; take large ones, and the curve bends away.</p></section>
+      <section class="scroll"><table class="results"><thead><tr>${heads.map((head) => `<th>${head}</th>`).join("")}</tr></thead>
+        <tbody></tbody></table><p class="soft none">nothing was changed yet</p></section>`;
   }
 
   update(step = null) {
@@ -83,24 +105,24 @@ export class NudgeTab {
     const gradient = this.nudger.gradient(stop, name, index);
     const names = [...(here.stop.number < 0 ? [] : here.stop.params), "x"];
     const usual = Number((-Math.sign(gradient || 1) * Math.max(0.01, Math.abs(value) * 0.1)).toPrecision(2));
-    const options = names.map((one) => `<option value="${one}" ${one === name ? "selected" : ""}>${one === "x" ? "a pixel of the picture (x of the net)" : `${escape(here.stop.name)}: ${one}`}</option>`);
-    this.root.innerHTML = `
-      <section><h3>change one number, and compute the net again</h3>
-      <form novalidate>
-        <label>what <select name="what">${options.join("")}</select></label>
-        <label>which element <input name="index" value="${index.join(",")}" size="10"></label>
-        <p>It is <b>${text(value, 5)}</b>; its gradient is <b>${signed(gradient, 5)}</b>: the loss should change by ${signed(gradient, 3)} for each 1 that is added.</p>
-        <label>add <input name="step" type="number" step="any" value="${step ?? usual}"></label>
-        <button type="submit">nudge</button>
-        <button type="button" data-times="0.1">a tenth of that</button>
-        <button type="button" data-times="10">ten times that</button>
-      </form>
-      <p class="wrong" role="alert">${escape(this.said)}</p>
-      <p class="soft">The gradient speaks of small steps. Take smaller ones, and true / predicted goes to 1, though kinks of ReLU and max pool may disturb it on the way; take large ones, and the curve bends away.</p></section>
-      <section class="scroll"><table class="results"><tr><th>changed</th><th>by</th><th>gradient × step</th><th>true change</th><th>true / predicted</th><th>loss</th><th>pixels that flip</th><th>ms</th></tr>
-      ${this.results.map((r) => `<tr><td>${escape(r.words)}</td><td>${signed(r.step)}</td><td>${signed(r.predicted)}</td><td data-change="${r.change}">${signed(r.change)}</td>
-        <td>${r.predicted ? text(r.change / r.predicted, 4) : "–"}</td><td>${text(r.before, 6)} → ${text(r.loss, 6)}</td><td>${r.flipped}</td><td>${Math.round(r.ms)}</td></tr>`).join("")}
-      </table>${this.results.length ? "" : '<p class="soft">nothing was changed yet</p>'}</section>`;
+    const words = (one) => (one === "x" ? "a pixel of the picture (x of the net)" : `${escape(here.stop.name)}: ${one}`);
+    const find = (selector) => this.root.querySelector(selector);
+    find("[name=what]").innerHTML = names
+      .map((one) => `<option value="${one}" ${one === name ? "selected" : ""}>${words(one)}</option>`).join("");
+    find("[name=index]").value = index.join(",");
+    find("[name=step]").value = step ?? usual;
+    find(".is").innerHTML = `It is <b>${text(value, 5)}</b>; its gradient is <b>${signed(gradient, 5)}</b>: the loss should `
+      + `change by ${signed(gradient, 3)} for each 1 that is added.`;
+    find(".said").textContent = this.said;
+    find(".results tbody").innerHTML = this.results.map(resultHtml).join("");
+    find(".none").hidden = this.results.length > 0;
     this.said = "";
   }
+}
+
+function resultHtml({ words, step, predicted, change, before, loss, flipped, ms }) {
+  const ratio = predicted ? text(change / predicted, 4) : "–";
+  return `<tr><td>${escape(words)}</td><td>${signed(step)}</td><td>${signed(predicted)}</td>`
+    + `<td data-change="${change}">${signed(change)}</td><td>${ratio}</td>`
+    + `<td>${text(before, 6)} → ${text(loss, 6)}</td><td>${flipped}</td><td>${Math.round(ms)}</td></tr>`;
 }

@@ -53,7 +53,7 @@ export function layOut(stops, most) {
 
 export class Overview {
   constructor(pass, root, state) {
-    Object.assign(this, { pass, root, state, drawn: new Map(), share: null });
+    Object.assign(this, { pass, root, state, drawn: new Map() });
     root.addEventListener("click", (event) => {
       const box = event.target.closest(".box");
       if (box) this.open(Number(box.dataset.stop));

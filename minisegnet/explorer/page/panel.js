@@ -136,7 +136,7 @@ export function panelElement({ name, tensor, title, ring, lit, active, hasPlace,
   const factor = exponent ? ` <b class="power">× ${powerText(exponent)}</b>` : "";
   element.innerHTML = `
     <h3><b>${escape(name)}</b> ${escape(title)} <span class="soft">${mapWords(tensor.shape, map)}</span>${factor}</h3>
-    <div class="window">${gridHtml({ tensor, map, top, left, kind, ring, framed, active, low, high, exponent, name })}</div>
+    <div class="window">${gridHtml({ tensor, map, top, left, kind, ring, focus: state.picked(name), framed, active, low, high, exponent, name })}</div>
     <div class="below"><div class="legend"><span>${text(low, 2)}</span><i class="bar ${kind}"></i><span>${text(high, 2)}</span></div></div>`;
   const below = element.querySelector(".below");
   if (count > 1 && tensor.shape.length === 4 && kind !== "weight" && name !== "dweight") {
@@ -153,28 +153,28 @@ export function panelElement({ name, tensor, title, ring, lit, active, hasPlace,
 function mapWords(shape, map) {
   if (shape.length !== 4) return `${shape.join("×")}`;
   const [, C, H, W] = shape;
-  return /* a kernel or a map */ shape[0] > 1
-    ? `[${Math.floor(map / C)},${map % C}] of ${shape[0]}×${C} kernels`
-    : `map ${map % C} of 0–${C - 1} · ${H}×${W}`;
+  return `map ${map % C} of 0–${C - 1} · ${H}×${W}`;
 }
 
-function gridHtml({ tensor, map, top, left, kind, ring, framed, active, low, high, exponent, name }) {
+// focus: the element that the keyboard is on, if the window shows it; otherwise that is the first cell
+function gridHtml({ tensor, map, top, left, kind, ring, focus, framed, active, low, high, exponent, name }) {
   const { height, width } = asMaps(tensor.shape);
   const colour = palette(kind, low, high);
   const isLit = new Set(framed.map((index) => offset(tensor.shape, index)));
   const [ringAt, activeAt] = [ring, active].map((index) => (index ? offset(tensor.shape, index) : -1));
   const columns = Array.from({ length: Math.min(WINDOW, width) }, (_, k) => left + k);
   const rows = Array.from({ length: Math.min(WINDOW, height) }, (_, k) => top + k);
-  const isRingShown = ring !== null;
+  const [, row, column] = toMap(tensor.shape, focus);
+  const isShown = toMap(tensor.shape, focus)[0] === map && rows.includes(row) && columns.includes(column);
+  const focusAt = offset(tensor.shape, isShown ? focus : fromMap(tensor.shape, map, top, left));
   const cell = (i, j) => {
     const index = fromMap(tensor.shape, map, i, j);
     const place = offset(tensor.shape, index);
     const value = tensor.data[place];
     const back = colour(value);
     const classes = [place === ringAt ? "ring" : "", isLit.has(place) ? "lit" : "", place === activeAt ? "active" : ""];
-    const isFocus = place === ringAt || (!isRingShown && i === rows[0] && j === columns[0]);
-    return `<td role="gridcell" class="${classes.join(" ").trim()}" tabindex="${isFocus ? 0 : -1}" data-at="${index}" `
-      + `title="${name}[${index}] = ${text(value, 7)}" style="background:${css(back)};color:${ink(back)}">`
+    return `<td role="gridcell" class="${classes.join(" ").trim()}" tabindex="${place === focusAt ? 0 : -1}" data-at="${index}" `
+      + `title="${escape(name)}[${index}] = ${text(value, 7)}" style="background:${css(back)};color:${ink(back)}">`
       + `${cellText(value, exponent)}</td>`;
   };
   const head = `<tr><th></th>${columns.map((j) => `<th scope="col">${j}</th>`).join("")}</tr>`;

@@ -29,7 +29,7 @@ export function drawPictures(pass, root, onPick) {
   for (const [id, name] of isMap ? NAMES : NAMES.slice(0, 1)) {
     const figure = document.createElement("figure");
     const caption = id === "truth" && !hasTruth ? "asked for (no mask)" : name;
-    figure.innerHTML = `<canvas width="${W}" height="${H}" role="img" aria-label="${caption}"></canvas><i class="mark" hidden></i><figcaption>${caption}</figcaption>`;
+    figure.innerHTML = `<canvas width="${W}" height="${H}" style="--ratio:${H / W}" role="img" aria-label="${caption}"></canvas><i class="mark" hidden></i><figcaption>${caption}</figcaption>`;
     const canvas = figure.querySelector("canvas");
     const context = canvas.getContext("2d");
     const image = context.createImageData(W, H);

@@ -1,6 +1,6 @@
 // Why is this pixel wrong? Its scores and loss, the trail of its gradient back to the picture, what it can see.
 
-import { zeros, at, norm, fromMap, isInside } from "./tensor.js";
+import { zeros, at, norm, fromMap, indexAt, isInside } from "./tensor.js";
 import { pixelOf } from "./explain_elements.js";
 import { runBackward, receptiveFields } from "./network.js";
 import { sharesOf } from "./overview.js";
@@ -11,7 +11,7 @@ import { text, signed, percent, escape } from "./format.js";
 export function pixelFacts(pass, row, column) {
   const scores = pass.array(pass.loss, "scores");
   const index = (c) => (scores.shape.length === 4 ? [0, c, row, column] : [0, c]);
-  const { label, w, isIgnored, sum, isMean } = pixelOf(pass, index(0));
+  const { label, w, isIgnored } = pixelOf(pass, index(0));
   const [p, dscores] = [pass.array(pass.loss, "p"), pass.array(pass.loss, "dscores")];
   const classes = Array.from({ length: scores.shape[1] }, (_, c) => ({
     name: pass.about.classes[c], score: at(scores, index(c)), p: at(p, index(c)), y: c === label ? 1 : 0,
@@ -19,8 +19,8 @@ export function pixelFacts(pass, row, column) {
   }));
   const predicted = classes.reduce((best, one, c) => (one.score > classes[best].score ? c : best), 0);
   const weight = isIgnored ? 0 : w(label);
-  const loss = isIgnored ? 0 : -Math.log(classes[label].p);
-  return { row, column, label, predicted, isIgnored, weight, loss, part: (weight * loss) / (isMean ? sum : 1), classes };
+  const [loss, part] = ["−log p[t]", "parts"].map((name) => at(pass.array(pass.loss, name), index(0)));
+  return { row, column, label, predicted, isIgnored, weight, loss, part, classes };
 }
 
 // The gradient of this pixel's loss alone, at every stop, with the field that it can and does come from.
@@ -39,7 +39,7 @@ export function trailOf(pass, row, column) {
 }
 
 // How much of the picture the gradient lies on: the fewest pixels that hold 90% of it (of its sizes).
-function spreadOf(dx) {
+export function spreadOf(dx) {
   const [, , H, W] = dx.shape;
   const sizes = new Float64Array(H * W);
   for (let i = 0; i < dx.data.length; i++) sizes[i % (H * W)] += Math.abs(dx.data[i]);
@@ -80,12 +80,11 @@ export class PixelTab {
   }
 
   findCostliest() {
-    const { shape, data } = this.pass.array(this.pass.loss, "dscores");
+    const { shape, data } = this.pass.array(this.pass.loss, "parts");
     if (shape.length !== 4) return [0, 0];
-    const pixels = shape[2] * shape[3];
-    let [best, most] = [0, -1];
-    for (let i = 0; i < data.length; i++) if (Math.abs(data[i]) > most) [best, most] = [i % pixels, Math.abs(data[i])];
-    return [Math.floor(best / shape[3]), best % shape[3]];
+    let best = 0;
+    for (let i = 1; i < data.length; i++) if (data[i] > data[best]) best = i;
+    return indexAt(shape, best).slice(2);
   }
 
   trail(row, column) {
@@ -131,7 +130,7 @@ export class PixelTab {
           : `The net says <b>${escape(names[facts.predicted])}</b>; there is no mask, so that is taken as true.`;
     this.root.innerHTML = `
       <section class="facts"><h3>pixel ${row}, ${column}</h3><p>${said}
-        ${facts.isIgnored ? "" : `Its loss is −log p = ${text(facts.loss)}, weight ${text(facts.weight)}: a part of ${text(facts.part)} in the whole loss.`}</p>
+        ${facts.isIgnored ? "" : `Its loss is −log p = ${text(facts.loss)}, weight ${text(facts.weight)}: a part of ${text(facts.part)} in the whole loss${this.pass.loss.config.label_smoothing ? ", with the smoothing’s share" : ""}.`}</p>
         ${classTable(facts, this.pass.about, true)}</section>
       <section class="field"><h3>what it can see, and what it looks at</h3><div class="maps"></div><p class="words"></p></section>
       <section class="trail"><h3>the trail of its gradient, from the loss back to the picture</h3>

@@ -1,12 +1,9 @@
 // Where does one dy go? The same products as in the sums of dx, ordered by their dy.
 
 import { at, number, group, brackets } from "./explanation.js";
+import { shifted } from "./explain_conv.js";
 import { at as element } from "./tensor.js";
 import { linksOf, pick } from "./links.js";
-
-export function canScatter(stop) {
-  return ["Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Upsample", "resize"].includes(stop.kind);
-}
 
 // { symbols, picked, groups, targets, note }: targets are the elements of dx that the products are added to.
 export function scatter(pass, stop, index) {
@@ -36,19 +33,22 @@ export function scatter(pass, stop, index) {
   const { groups, in_channels: C, out_channels: O } = stop.config;
   const [inputs, outputs] = [C / groups, O / groups];
   const first = Math.floor(o / outputs) * inputs;
+  const isTransposed = stop.kind === "ConvTranspose2d";
   const [targets, weights] = [[], []];
   for (let c = 0; c < inputs; c++) {
     for (const row of rows) {
       for (const column of columns) {
         targets.push([n, first + c, row.inp, column.inp]);
-        const isTransposed = stop.kind === "ConvTranspose2d";
         weights.push([...(isTransposed ? [first + c, o % outputs] : [o, c]), row.tap, column.tap]);
       }
     }
   }
   return {
-    symbols: "dx[n, c, i·stride + r·dilation − padding, j·stride + s·dilation − padding] += dy[n,o,i,j] · weight[o,c,r,s]",
-    picked: `dx[${n},c,…] += dy${brackets(index)} · weight[${o},c,r,s]`,
+    symbols: isTransposed
+      ? "dx[n,c,i,j] += dy[n,o,a,b] · weight[c,o,r,s],   i·stride + r·dilation = a + padding, j alike"
+      : "dx[n,c,a,b] += dy[n,o,i,j] · weight[o,c,r,s],   a = i·stride + r·dilation − padding, b alike",
+    picked: `dx[${n},${shifted(first, "c")},…] += dy${brackets(index)} · weight[${isTransposed
+      ? `${shifted(first, "c")},${o % outputs}` : `${o},c`},r,s]`,
     groups: [group([dy, at(pass, stop, "weight", weights)])], targets,
     note: "each product is one term in the sum of the dx that it is added to",
   };

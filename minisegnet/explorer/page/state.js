@@ -93,8 +93,10 @@ export class State {
   // Make every pick an element that exists.
   settle() {
     const stop = this.here.stop;
-    for (const slot of ["x", "y"]) {
-      const shapes = shapesOf(stop, slot);
+    if (!this.views.some((view) => view.id === this.view)) this.view = this.views[0].id;
+    const { of } = this.current;
+    for (const slot of ["x", "y"]) { // of branches, which may have sizes of their own, it is the one in question
+      const shapes = pickFor(of) === slot && of !== "value" ? [this.pass.shape(stop, of)] : shapesOf(stop, slot);
       const index = this.picks[slot];
       if (!index || !shapes.some((shape) => isInside(shape, index))) this.picks[slot] = this.placed(shapes[0]);
     }
@@ -103,7 +105,6 @@ export class State {
     if (stop.shapes.bias && (!this.picks.b || !isInside(stop.shapes.bias, this.picks.b))) {
       this.picks.b = [Math.min(this.picks.y[1] ?? 0, stop.shapes.bias[0] - 1)];
     }
-    if (!this.views.some((view) => view.id === this.view)) this.view = this.views[0].id;
   }
 
   // ---------------------------------------------------------------- address

@@ -25,7 +25,9 @@ export function indexAt(shape, place) {
   return index;
 }
 
+// The element with this index; an index outside is a mistake of this program, not of the reader.
 export function at(tensor, index) {
+  if (!isInside(tensor.shape, index)) throw new RangeError(`[${index}] is no element of an array of shape ${tensor.shape}`);
   return tensor.data[offset(tensor.shape, index)];
 }
 

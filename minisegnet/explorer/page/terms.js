@@ -50,7 +50,7 @@ export function termsElement({ explanation, state, onTerm, onOrder }) {
     <h3>terms <span class="soft">${explanation.count ?? explanation.targets.length}</span>
       <button class="order" title="sort the terms (o)">${state.order === "position" ? "by position" : "by size"}</button>
       <button class="step" title="next term (t)">next term</button></h3>${seen}
-    <div class="list ${explanation.count === 0 ? "empty" : ""}" tabindex="0" role="listbox" aria-label="terms of the sum; up and down choose one"><div class="rows"></div></div>
+    <div class="list ${explanation.count === 0 ? "empty" : ""}" tabindex="0" role="listbox" aria-label="terms of the sum; up and down choose one" ${state.term < 0 ? "" : `aria-activedescendant="term-${state.term}"`}><div class="rows"></div></div>
     <p class="verdict ${explanation.agrees === false ? "wrong" : ""}" role="status" title="up to rounding in single precision: the difference is below 1e-5 times the sum of the terms’ sizes">${verdict(explanation)}</p>`;
   const terms = termsOf(explanation, state.order);
   const [list, rows] = [element.querySelector(".list"), element.querySelector(".rows")];
@@ -80,7 +80,7 @@ export function termsElement({ explanation, state, onTerm, onOrder }) {
     event.preventDefault();
     event.stopPropagation();
     const next = Math.max(0, Math.min(terms.length - 1, wanted + move));
-    onTerm(flat(explanation, terms[next]), true);
+    onTerm(flat(explanation, terms[next]));
   });
   element.querySelector(".order").addEventListener("click", onOrder);
   element.querySelector(".step").addEventListener("click", () => onTerm(nextTerm(explanation, state)));
@@ -127,7 +127,8 @@ export function termAt(explanation, wanted) {
 
 // The columns of a group: its factors, with all that are the same in every term made one, their product.
 function columnsOf(group) {
-  const isSame = (factor) => factor !== group.factors[0] && factor.values.every((value) => value === factor.values[0]);
+  const isSame = (factor) =>
+    factor !== group.factors[0] && factor.values.length > 0 && factor.values.every((value) => value === factor.values[0]);
   const changing = group.factors.filter((factor) => !isSame(factor));
   const same = group.factors.filter(isSame);
   const columns = changing.map(({ array, indices, values }) => ({ name: array, indices, values }));
@@ -145,19 +146,22 @@ function shortIndex(name, index) {
 
 function rowHtml(explanation, term, place, state) {
   const { group, t } = term;
-  const cells = group.columns.map(({ name, indices, values }, k) => {
-    const whose = name === explanation.groups[0].columns[k]?.name ? "" : `${escape(name)} `; // branches have names of their own
+  const most = Math.max(...explanation.groups.map((one) => one.columns.length));
+  const heads = explanation.groups.find((one) => one.columns.length === most).columns.map((column) => column.name);
+  const cells = group.columns.map(({ name, indices, values }) => {
+    const whose = heads.includes(name) ? "" : `${escape(name)} `; // branches have names of their own
     const index = indices ? `<small>${whose}${shortIndex(name, indices[t])}</small> ` : "";
     return `<span>${index}${signed(values[t], 3)}</span>`;
   });
-  const most = Math.max(...explanation.groups.map((one) => one.columns.length));
-  while (cells.length < most) cells.push("<span></span>");
+  const isLastConstant = group.columns.at(-1)?.indices === null; // it stands below the word "constant", at the end
+  while (cells.length < most) cells.splice(isLastConstant ? -1 : cells.length, 0, "<span></span>");
   const number = flat(explanation, term);
   const end = explanation.targets
     ? `<span><small>${shortIndex("dx", explanation.targets[t])}</small></span><span>${signed(term.product, 3)}</span>`
     : `<span>${signed(term.product, 3)}</span><span>${text(term.running)}</span>`;
   const name = group.name ? ` title="${escape(group.name)}"` : "";
-  const classes = `row g${explanation.groups.indexOf(group)} ${number === state.term ? "active" : ""}`;
-  return `<div class="${classes}" role="option" aria-selected="${number === state.term}" `
+  const which = explanation.groups.indexOf(group);
+  const classes = `row g${which && 1 + ((which - 1) % 3)} ${number === state.term ? "active" : ""}`;
+  return `<div id="term-${number}" class="${classes}" role="option" aria-selected="${number === state.term}" `
     + `data-term="${number}"${name} style="top:${(place + 1) * ROW}px">${cells.join("")}${end}</div>`;
 }

@@ -4,6 +4,8 @@
 //
 // A panel names an array; "classes" is a table of scores and probabilities.
 
+import { hasLinks } from "./links.js";
+
 const CONVOLUTIONS = ["Conv2d", "ConvTranspose2d"];
 
 export function viewsOf(stop, pass) {
@@ -43,7 +45,7 @@ function backwardViews(stop) {
     id: "gather", title: "gather", hint: "what makes this dx", of: "dx",
     panels: ["dy", "dx", ...needs],
   }];
-  if (isConvolution || ["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Upsample", "resize"].includes(stop.kind)) {
+  if (hasLinks(stop)) {
     views.push({
       id: "scatter", title: "scatter", hint: "where this dy goes", of: "dy", panels: ["dy", "dx"],
     });
