@@ -2,8 +2,8 @@
 # # Pooling
 #
 # A pooling layer makes a map smaller, by choosing or by averaging; it has no weights and learns nothing. At the end you
-# know what that does to the gradient: who gets it where one pixel wins, where several are equal, where windows overlap
-# and at the border, and how SegNet finds its way back to full size. This builds on tutorial 2.
+# know what pooling does to the gradient: who gets it where one pixel wins, where several are equal, where windows
+# overlap and at the border, and how SegNet finds its way back to full size. This builds on tutorial 2.
 
 # %%
 import numpy as np

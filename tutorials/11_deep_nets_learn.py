@@ -2,7 +2,7 @@
 # # Initialisation, vanishing gradients, BatchNorm, dropout
 #
 # A net of twenty layers multiplies twenty times, forward and backward. At the end you will know how numbers stay in a
-# sensible range on that way: how large weights must start, what a residual sum and BatchNorm do for the gradient, all
+# sensible range in a deep net: how large weights must start, what a residual sum and BatchNorm do for the gradient, all
 # three paths of BatchNorm's backward pass, and what eval mode changes. It builds on the tutorials about the backward
 # pass of a convolution (2) and of ReLU (4).
 

@@ -30,9 +30,9 @@ class Tutorial:
 
     @property
     def summary(self):
-        """The first sentence below the title, or an empty text."""
-        paragraph = " ".join(self.opening[1].split())
-        return re.split(r"(?<=[.?!])\s", paragraph, maxsplit=1)[0]
+        """What one will know: the sentence that begins with "At the end", or else the first one below the title."""
+        sentences = re.split(r"(?<=[.?!])\s", " ".join(self.opening[1].split()))
+        return next((one for one in sentences if one.startswith("At the end")), sentences[0])
 
     @property
     def opening(self):
