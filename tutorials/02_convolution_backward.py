@@ -2,8 +2,8 @@
 # # The backward of a convolution
 #
 # Training asks of every number in a net: if this one grew a little, how much would the loss grow? At the end you know
-# the answers of a convolution, by hand: those of its weights (dw), its bias (db) and its input (dx); why the kernel turns
-# around in dx; and you have written the backward pass yourself, twice. This builds on tutorial 1.
+# the answers of a convolution, by hand: those of its weights (dw), its bias (db) and its input (dx); why the kernel
+# turns around in dx; and you have written the backward pass yourself, twice. This builds on tutorial 1.
 
 # %%
 import numpy as np

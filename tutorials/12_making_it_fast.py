@@ -2,8 +2,8 @@
 # # Making it fast: the CPU ladder
 #
 # The loops that define a convolution are right, and far too slow to train with. At the end you will know what limits
-# a convolution, what each rung of our ladder changes and gains on your machine, how to write such a kernel yourself, and
-# where the fastest rung gets its speed from: it multiplies less. Builds on the tutorials on convolution (1, 2).
+# a convolution, what each rung of our ladder changes and gains on your machine, how to write such a kernel yourself,
+# and where the fastest rung gets its speed from: it multiplies less. Builds on the tutorials on convolution (1, 2).
 #
 # All times below are measured while you read. Only their ratios mean anything, and only if the machine is idle.
 
