@@ -32,15 +32,18 @@ def ours(case):
     return layers.Conv2d(**case.arguments, rng=0, dtype=np.float64)
 
 
-def unpadded(case, padding, dilation=1, stride=1):
-    """dw where x is not padded, but followed by zeros."""
-    x = np.pad(case.x, ((0, 0), (0, 0), (0, 2 * padding), (0, 2 * padding)))
-    return ops_for(x).conv2d_backward_weight(case.dy, x, case.weight.shape, stride, 0, dilation, 1)
-
-
 def geometry(case):
     """stride, padding, dilation."""
     return tuple(case.arguments.get(name, plain) for name, plain in (("stride", 1), ("padding", 0), ("dilation", 1)))
+
+
+def unpadded(case):
+    """dw where x is not padded, but followed by zeros; None where there is no padding to forget."""
+    stride, padding, dilation = geometry(case)
+    if not padding:
+        return None
+    x = np.pad(case.x, ((0, 0), (0, 0), (0, 2 * padding), (0, 2 * padding)))
+    return ops_for(x).conv2d_backward_weight(case.dy, x, case.weight.shape, stride, 0, dilation, 1)
 
 
 def overwritten(case, order):
@@ -110,6 +113,13 @@ CONV_MISTAKES = (
         lambda case, right: right["dweight"] / len(case.x) if len(case.x) > 1 else None,
         "it is divided by N: the mean over the batch belongs into the loss, the layers only add up",
     ),
+)
+
+PADDING_IGNORED = Mistake(
+    "padding-ignored",
+    "dweight",
+    lambda case, right: unpadded(case),
+    "the padding is ignored: forward multiplied w by the padded picture, so windows begin at -padding",
 )
 
 OVERWRITING = (
@@ -235,16 +245,7 @@ CONV2D = Exercise(
             (2, 1, 2, 4, 5, 3, 2, 1),
         )
     ],
-    mistakes=(
-        *CONV_MISTAKES,
-        *OVERWRITING,
-        Mistake(
-            "padding-ignored",
-            "dweight",
-            lambda case, right: unpadded(case, case.padding, 1, case.stride) if case.padding else None,
-            "the padding is ignored: forward multiplied w by the padded picture, so windows begin at -padding",
-        ),
-    ),
+    mistakes=(*CONV_MISTAKES, *OVERWRITING, PADDING_IGNORED),
     hints=hints("i*stride + r, j*stride + s", "i*s : i*s + kH", "j*s : j*s + kW"),
     first="db is the easiest. Then dw: go through the windows of forward's loop again.",
     done="Now dilated-conv and transposed-conv are small steps. Or see how the same sums are made hundreds of times "
@@ -293,16 +294,7 @@ DILATED_CONV = Exercise(
             (2, 3, 1, 6, 6, 2, 0, 4),
         )
     ],
-    mistakes=(
-        *CONV_MISTAKES,
-        *OVERWRITING,
-        Mistake(
-            "padding-ignored",
-            "dweight",
-            lambda case, right: unpadded(case, case.padding, case.dilation) if case.padding else None,
-            "the padding is ignored: forward multiplied w by the padded picture, so windows begin at -padding",
-        ),
-    ),
+    mistakes=(*CONV_MISTAKES, *OVERWRITING, PADDING_IGNORED),
     hints=hints("i + r*dilation, j + s*dilation", "i : i + d*(kH-1) + 1 : d", "j : j + d*(kW-1) + 1 : d"),
     first="the windows are now slices with a step: x[..., i : i + d*(kH-1) + 1 : d, ...]. All else is as in conv2d.",
     done="With rates 6, 12 and 18 side by side this is DeepLab's ASPP: minisegnet/models/deeplab.py.",
